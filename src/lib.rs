@@ -1,0 +1,90 @@
+//! Remember when each user was last seen, and say who is online, in a memcached that every language stack of
+//! a site can share.
+//!
+//! # In request code
+//!
+//! ```
+//! # fn main() -> Result<(), last_seen::Error> {
+//! use last_seen::Tracker;
+//!
+//! # const SERVERS: &str = "memory:";
+//! # let _ = stringify!(
+//! let tracker = Tracker::connect("127.0.0.1:11211")?;
+//! # );
+//! # let tracker = Tracker::connect(SERVERS)?;
+//! tracker.seen("alice")?;
+//! assert!(tracker.online("alice")?);
+//! # Ok(()) }
+//! ```
+//!
+//! # In a view that must not fail
+//!
+//! A cache that cannot be asked is not a user who was never seen:
+//!
+//! ```
+//! # let tracker = last_seen::Tracker::in_memory();
+//! let text = match tracker.presence("alice").ok() {
+//!     Some(presence) if presence.online => "online".to_owned(),
+//!     Some(presence) => format!("last seen {}", presence.ago()),
+//!     None => "not known".to_owned(),
+//! };
+//! assert_eq!(text, "last seen awhile ago");
+//! ```
+//!
+//! # For a page of users
+//!
+//! ```
+//! # let tracker = last_seen::Tracker::in_memory();
+//! let online = tracker.presences(["alice", "bob", "carol"]).into_iter().flatten().filter(|p| p.online);
+//! assert_eq!(online.count(), 0);
+//! ```
+//!
+//! # At sign-out
+//!
+//! ```
+//! # fn main() -> Result<(), last_seen::Error> {
+//! # let tracker = last_seen::Tracker::in_memory();
+//! tracker.seen("alice")?;
+//! tracker.signed_out("alice")?;
+//! assert!(!tracker.online("alice")?);
+//! assert!(tracker.last_seen("alice")?.is_some());
+//! # Ok(()) }
+//! ```
+//!
+//! # What is shared
+//!
+//! Key `seen_<user>`, value the Unix time in ASCII digits, client flags 0, expiry 7 days. Every memcached
+//! client of every language reads and writes that with one call.
+//!
+//! # Settings
+//!
+//! From a file through serde ([`Settings`]), from the environment ([`Tracker::from_env`]), or in code:
+//!
+//! ```
+//! # fn main() -> Result<(), last_seen::Error> {
+//! use std::time::Duration;
+//! use last_seen::{Settings, Tracker};
+//!
+//! let settings = Settings::default().with_servers(["memory:"]).with_online_timeout(Duration::from_secs(60));
+//! let tracker = Tracker::new(settings)?;
+//! # Ok(()) }
+//! ```
+
+mod error;
+mod global;
+mod presence;
+mod record;
+mod settings;
+mod store;
+mod tracker;
+
+pub use error::{Error, InvalidUser, Result, SettingsError, ValueError};
+pub use global::{global, set_global};
+pub use presence::{Ago, Presence};
+pub use settings::Settings;
+pub use store::{ServerInfo, ServerStatus};
+pub use tracker::{Inspection, Restored, StoredValue, Tracker};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

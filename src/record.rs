@@ -1,0 +1,174 @@
+//! The record that every stack of a site shares: user and key, instant and value. Knows no network.
+
+mod text;
+
+use std::{
+    fmt::{self, Display, Write},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::error::{Error, InvalidUser, Result, ValueError};
+
+/// memcached's limit, in bytes.
+pub(crate) const MAX_KEY: usize = 250;
+
+/// The longest value that is looked at; no time is written in more.
+const MAX_VALUE: usize = 1024;
+
+/// A legal memcached key: prefix and user. Whoever holds one need not check again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key(String);
+
+impl Key {
+    /// Refuses what does not fit, and never rewrites it: other stacks would have to copy the rewriting, and
+    /// cutting makes two users one.
+    pub(crate) fn new(prefix: &str, user: impl Display) -> Result<Self> {
+        let mut text = Bounded(String::with_capacity(prefix.len() + 32));
+        text.0.push_str(prefix);
+        let written = write!(text, "{user}");
+        let (key, name) = (&text.0, &text.0[prefix.len()..]);
+        let reason = if key.len() > MAX_KEY {
+            format!("longer than {MAX_KEY} bytes with the prefix")
+        } else if written.is_err() {
+            "its Display failed".to_owned()
+        } else if name.is_empty() {
+            "empty".to_owned()
+        } else if let Some(at) = name.bytes().position(|byte| !legal(byte)) {
+            match name.as_bytes()[at] {
+                b' ' => format!("a blank at byte {at}; pass an id rather than a display name"),
+                byte => format!("control byte 0x{byte:02x} at byte {at}"),
+            }
+        } else {
+            return Ok(Self(text.0));
+        };
+        Err(InvalidUser::new(name, reason).into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether memcached's text protocol carries the byte in a key.
+pub(crate) fn legal(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
+}
+
+/// Stops a user that displays as megabytes soon after the limit.
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if self.0.len() > MAX_KEY {
+            return Err(fmt::Error);
+        }
+        let end = part.floor_char_boundary(MAX_KEY + 4);
+        self.0.push_str(&part[..end]);
+        if end < part.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// A value as memcached keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Value {
+    pub(crate) flags: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The value of a user seen at `at`: Unix seconds in ASCII, flags 0, which every stock client of every
+/// language reads as a number with one call.
+pub(crate) fn encode(key: &Key, at: DateTime<Utc>) -> Result<Value> {
+    if !(0..=253_402_300_799).contains(&at.timestamp()) {
+        return Err(Error::Value { key: key.0.clone(), source: ValueError::unwritable(at) });
+    }
+    Ok(Value { flags: 0, bytes: at.timestamp().to_string().into_bytes() })
+}
+
+/// The time in a value, whoever wrote it. Goes by the bytes, not by the flags, which each client numbers in
+/// its own way. A time more than `online_timeout` ahead of `now` is not believed.
+pub(crate) fn decode(
+    key: &Key,
+    value: &Value,
+    now: DateTime<Utc>,
+    online_timeout: Duration,
+) -> Result<DateTime<Utc>> {
+    let error = |source| Error::Value { key: key.0.clone(), source };
+    let at = (value.bytes.len() <= MAX_VALUE)
+        .then(|| text::read(&value.bytes))
+        .flatten()
+        .ok_or_else(|| error(ValueError::unreadable(value.flags, &value.bytes)))?;
+    let ahead = TimeDelta::seconds(at.timestamp() - now.timestamp());
+    if ahead > seconds(online_timeout) {
+        return Err(error(ValueError::ahead(at, ahead)));
+    }
+    Ok(at)
+}
+
+/// Clocks of a site's hosts may differ by as much before a signed-out user shows as online.
+const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(5);
+
+/// The newest time that is offline for every reader at `now`.
+pub(crate) fn offline(now: DateTime<Utc>, online_timeout: Duration) -> DateTime<Utc> {
+    now - seconds(online_timeout) - CLOCK_SLACK
+}
+
+/// Settings hold no duration over `settings::MAX_LAST_SEEN_TIMEOUT`, which fits.
+fn seconds(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(300);
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..80),
+                "[-+ 0-9.eTZ:]{0,40}".prop_map(String::into_bytes),
+                "[0-9]{1,5}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?([Zz]|[+-][0-9:]{0,7})?"
+                    .prop_map(String::into_bytes),
+            ],
+            flags: u32,
+        ) {
+            let key = Key::new("seen_", "alice").unwrap();
+            let now = Utc::now();
+            if let Ok(at) = decode(&key, &Value { flags, bytes }, now, WINDOW) {
+                prop_assert!(at <= now + seconds(WINDOW) + TimeDelta::seconds(1));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(at in 0_i64..253_402_300_800) {
+            let key = Key::new("seen_", "alice").unwrap();
+            let at = DateTime::from_timestamp(at, 0).unwrap();
+            let value = encode(&key, at).unwrap();
+            // From here on it would be taken for milliseconds, and is 3,000 years ahead in any case.
+            if at.timestamp() < 100_000_000_000 {
+                prop_assert_eq!(decode(&key, &value, at, WINDOW).unwrap(), at);
+            }
+        }
+
+        #[test]
+        fn a_key_is_legal_or_refused(user in any::<String>(), repeat in 1_usize..40) {
+            let user = user.repeat(repeat);
+            let fits = !user.is_empty() && user.len() <= MAX_KEY - 5 && user.bytes().all(legal);
+            match Key::new("seen_", &user) {
+                Ok(key) => {
+                    prop_assert!(fits);
+                    prop_assert_eq!(key.as_str(), format!("seen_{user}"));
+                }
+                Err(error) => prop_assert!(!fits, "{}", error),
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Times that people and programs write as text.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+/// Whole or decimal seconds, milliseconds and microseconds by magnitude, RFC 3339 and ISO 8601.
+pub(super) fn read(bytes: &[u8]) -> Option<DateTime<Utc>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    number(text).or_else(|| date(text))
+}
+
+/// A date without a zone is in UTC.
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    // The parser below takes longer years, signs and blanks too.
+    if !text.as_bytes().iter().take(4).all(u8::is_ascii_digit) || text.as_bytes().get(4) != Some(&b'-') {
+        return None;
+    }
+    let zoned = DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%#z"))
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z"));
+    if let Ok(at) = zoned {
+        return Some(at.to_utc());
+    }
+    let format = if text.contains('T') { "%Y-%m-%dT%H:%M:%S%.f" } else { "%Y-%m-%d %H:%M:%S%.f" };
+    NaiveDateTime::parse_from_str(text, format).ok().map(|naive| naive.and_utc())
+}
+
+fn number(text: &str) -> Option<DateTime<Utc>> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let whole: i64 = whole.parse().ok()?;
+    match whole {
+        // Seconds up to the year 5138, milliseconds from 1973 to 5138, microseconds from 1973.
+        ..100_000_000_000 => {
+            let nanos: u32 = format!("{fraction:0<9.9}").parse().ok()?;
+            DateTime::from_timestamp(whole, nanos)
+        }
+        100_000_000_000..100_000_000_000_000 => DateTime::from_timestamp_millis(whole),
+        _ => DateTime::from_timestamp_micros(whole),
+    }
+}

@@ -1,0 +1,200 @@
+//! Settings: what can be chosen, with defaults that suit a web site.
+
+mod parse;
+mod servers;
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::{
+    error::{Result, SettingsError},
+    record,
+};
+pub(crate) use servers::{Server, Servers};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// memcached counts dates in 31 bits, which end in January 2038.
+const MAX_LAST_SEEN_TIMEOUT: Duration = Duration::from_secs(5 * 365 * DAY.as_secs());
+
+const MAX_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// memcached allows 1,024 connections by default, for all its clients.
+const MAX_CONNECTIONS: usize = 1_000;
+
+/// What a [`Tracker`](crate::Tracker) can be told. Start from the default and set what differs, or read it
+/// from a file of any format that serde knows.
+///
+/// In a file a whole number is seconds, and text may be `"5m"`, `"7d"` or `"100ms"`. Unknown names are
+/// errors. The original post's names `USER_ONLINE_TIMEOUT` and `USER_LASTSEEN_TIMEOUT` are accepted too.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use last_seen::{Settings, Tracker};
+///
+/// let settings: Settings = toml::from_str(r#"
+///     servers = "memory:"
+///     online_timeout = "10m"
+/// "#)?;
+/// assert_eq!(settings.online_timeout(), Duration::from_secs(600));
+/// let tracker = Tracker::new(settings.with_key_prefix("shop_seen_"))?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "parse::RawSettings")]
+pub struct Settings {
+    servers: Vec<String>,
+    online_timeout: Duration,
+    last_seen_timeout: Duration,
+    key_prefix: String,
+    server_timeout: Duration,
+    max_connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            servers: vec!["127.0.0.1:11211".to_owned()],
+            online_timeout: Duration::from_secs(300),
+            last_seen_timeout: 7 * DAY,
+            key_prefix: "seen_".to_owned(),
+            server_timeout: Duration::from_millis(100),
+            max_connections: 8,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings in the environment: `LAST_SEEN_` and the setting's name in capitals, as in
+    /// `LAST_SEEN_SERVERS` or `LAST_SEEN_ONLINE_TIMEOUT`. What is not set has its default.
+    ///
+    /// # Errors
+    /// [`Error::Settings`](crate::Error::Settings) where a variable's text is no such value.
+    pub fn from_env() -> Result<Self> {
+        Ok(Self::try_from(parse::RawSettings::from_env()?)?)
+    }
+
+    /// Sets the servers: each a `"host"` (port 11211), `"host:port"`, `"[::1]:11211"`,
+    /// `"memcache://host:port"` or a comma-separated list of these; or `"memory:"` alone, for a store in
+    /// this process. Defaults to `127.0.0.1:11211`.
+    #[must_use]
+    pub fn with_servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        self.servers = servers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets for how long after a request a user counts as online, in whole seconds. Defaults to 300 s.
+    #[must_use]
+    pub fn with_online_timeout(mut self, timeout: Duration) -> Self {
+        self.online_timeout = timeout;
+        self
+    }
+
+    /// Sets for how long after a request the time is remembered, in whole seconds; at least
+    /// `online_timeout` and at most five years. Defaults to 7 days.
+    #[must_use]
+    pub fn with_last_seen_timeout(mut self, timeout: Duration) -> Self {
+        self.last_seen_timeout = timeout;
+        self
+    }
+
+    /// Sets what stands before the user in a key. Defaults to `seen_`; Django adds its own, so that what
+    /// it calls `seen_` is `:1:seen_` in memcached.
+    #[must_use]
+    pub fn with_key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.key_prefix = prefix.into();
+        self
+    }
+
+    /// Sets how long one exchange with a server may take; half of it is allowed for the wait for a free
+    /// connection and half for a dial. At most 10 s. Defaults to 100 ms.
+    #[must_use]
+    pub fn with_server_timeout(mut self, timeout: Duration) -> Self {
+        self.server_timeout = timeout;
+        self
+    }
+
+    /// Sets how many connections to a server are open at most. Defaults to 8.
+    #[must_use]
+    pub fn with_max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// The servers as they were set.
+    pub fn servers(&self) -> &[String] {
+        &self.servers
+    }
+
+    /// For how long after a request a user counts as online.
+    pub fn online_timeout(&self) -> Duration {
+        self.online_timeout
+    }
+
+    /// For how long after a request the time is remembered.
+    pub fn last_seen_timeout(&self) -> Duration {
+        self.last_seen_timeout
+    }
+
+    /// What stands before the user in a key.
+    pub fn key_prefix(&self) -> &str {
+        &self.key_prefix
+    }
+
+    /// How long one exchange with a server may take.
+    pub fn server_timeout(&self) -> Duration {
+        self.server_timeout
+    }
+
+    /// How many connections to a server are open at most.
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// Checks every setting, each alone and beside the others, and gives the servers.
+    pub(crate) fn check(&self) -> Result<Servers, SettingsError> {
+        let whole_seconds = |setting, value: Duration, limit: Duration, limit_name| {
+            let refuse = |reason| Err(SettingsError::new(setting, parse::text(value), reason));
+            if value.is_zero() {
+                refuse("at least 1 s is needed".to_owned())
+            } else if value.subsec_nanos() != 0 {
+                refuse("whole seconds are needed".to_owned())
+            } else if value > limit {
+                refuse(format!("at most {limit_name} is possible"))
+            } else {
+                Ok(())
+            }
+        };
+        whole_seconds("last_seen_timeout", self.last_seen_timeout, MAX_LAST_SEEN_TIMEOUT, "five years")?;
+        let longest = parse::text(self.last_seen_timeout);
+        let longest = format!("{longest}, the last_seen_timeout,");
+        whole_seconds("online_timeout", self.online_timeout, self.last_seen_timeout, &longest)?;
+
+        let refuse = |setting, value: String, reason: &str| Err(SettingsError::new(setting, value, reason));
+        if self.server_timeout < Duration::from_millis(1) || self.server_timeout > MAX_SERVER_TIMEOUT {
+            let hint = match self.server_timeout.as_secs() {
+                0 => "at least 1 ms is needed".to_owned(),
+                seconds => {
+                    format!("at most 10 s is possible; a number is seconds, did you mean \"{seconds}ms\"?")
+                }
+            };
+            return refuse("server_timeout", parse::text(self.server_timeout), &hint);
+        }
+        if !(1..=MAX_CONNECTIONS).contains(&self.max_connections) {
+            return refuse("max_connections", self.max_connections.to_string(), "1 to 1000 are possible");
+        }
+        let prefix = format!("{:?}", self.key_prefix);
+        if self.key_prefix.is_empty() {
+            return refuse("key_prefix", prefix, "it must not be empty");
+        }
+        if !self.key_prefix.bytes().all(record::legal) {
+            return refuse("key_prefix", prefix, "a memcached key holds no blank and no control byte");
+        }
+        if self.key_prefix.len() >= record::MAX_KEY {
+            return refuse("key_prefix", prefix, "it leaves no room for a user in the 250 bytes of a key");
+        }
+        servers::parse(&self.servers)
+    }
+}

@@ -1,0 +1,177 @@
+//! Settings from files and from the environment.
+
+use std::{env, fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
+
+use super::Settings;
+use crate::error::{Quoted, SettingsError};
+
+/// What a file or the environment gives for each setting.
+macro_rules! raw_settings {
+    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
+        #[derive(Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct RawSettings {
+            $($(#[$attribute])* $name: Option<Raw>,)*
+        }
+
+        impl RawSettings {
+            pub(super) fn from_env() -> Result<Self, SettingsError> {
+                Ok(Self { $($name: variable(stringify!($name))?,)* })
+            }
+        }
+    };
+}
+
+raw_settings! {
+    servers,
+    #[serde(alias = "USER_ONLINE_TIMEOUT")]
+    online_timeout,
+    #[serde(alias = "USER_LASTSEEN_TIMEOUT")]
+    last_seen_timeout,
+    key_prefix,
+    server_timeout,
+    max_connections,
+}
+
+fn variable(setting: &'static str) -> Result<Option<Raw>, SettingsError> {
+    let Some(value) = env::var_os(format!("LAST_SEEN_{}", setting.to_uppercase())) else { return Ok(None) };
+    let value = value
+        .into_string()
+        .map_err(|value| SettingsError::new(setting, format!("{value:?}"), "it is not valid UTF-8"))?;
+    Ok(Some(Raw::Text(value)))
+}
+
+impl TryFrom<RawSettings> for Settings {
+    type Error = SettingsError;
+
+    fn try_from(raw: RawSettings) -> Result<Self, SettingsError> {
+        let mut settings = Self::default();
+        set(&mut settings.servers, raw.servers, list)?;
+        set(&mut settings.online_timeout, raw.online_timeout, |raw| duration("online_timeout", raw))?;
+        set(&mut settings.last_seen_timeout, raw.last_seen_timeout, |raw| {
+            duration("last_seen_timeout", raw)
+        })?;
+        set(&mut settings.key_prefix, raw.key_prefix, |raw| match raw {
+            Raw::Text(text) => Ok(text),
+            other => Err(SettingsError::new("key_prefix", other, "text is needed")),
+        })?;
+        set(&mut settings.server_timeout, raw.server_timeout, |raw| duration("server_timeout", raw))?;
+        set(&mut settings.max_connections, raw.max_connections, |raw| count("max_connections", raw))?;
+        Ok(settings)
+    }
+}
+
+fn set<T>(
+    setting: &mut T,
+    raw: Option<Raw>,
+    read: impl FnOnce(Raw) -> Result<T, SettingsError>,
+) -> Result<(), SettingsError> {
+    if let Some(raw) = raw {
+        *setting = read(raw)?;
+    }
+    Ok(())
+}
+
+fn list(raw: Raw) -> Result<Vec<String>, SettingsError> {
+    match raw {
+        Raw::Text(text) => Ok(vec![text]),
+        Raw::List(texts) => Ok(texts),
+        other => Err(SettingsError::new("servers", other, "text or a list of texts is needed")),
+    }
+}
+
+fn duration(setting: &'static str, raw: Raw) -> Result<Duration, SettingsError> {
+    let read = match &raw {
+        Raw::Whole(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
+        Raw::Text(text) => match text.parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => humantime::parse_duration(text).ok(),
+        },
+        _ => None,
+    };
+    let reason = "a number of seconds or a text such as \"5m\", \"7d\" or \"100ms\" is needed";
+    read.ok_or_else(|| SettingsError::new(setting, raw, reason))
+}
+
+fn count(setting: &'static str, raw: Raw) -> Result<usize, SettingsError> {
+    let read = match &raw {
+        Raw::Whole(count) => usize::try_from(*count).ok(),
+        Raw::Text(text) => text.parse().ok(),
+        _ => None,
+    };
+    read.ok_or_else(|| SettingsError::new(setting, raw, "a whole number is needed"))
+}
+
+/// A duration as it would stand in a file.
+pub(super) fn text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+/// A value of a file, before it is known what it is for.
+enum Raw {
+    Whole(i128),
+    Text(String),
+    List(Vec<String>),
+    Other(String),
+}
+
+/// As it stands in an error.
+impl fmt::Display for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => number.fmt(f),
+            Self::Text(text) => Quoted(text).fmt(f),
+            Self::List(texts) => Quoted(&texts.join(",")).fmt(f),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, a text or a list of texts")
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Raw, E> {
+        Ok(Raw::Whole(number.into()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Raw, E> {
+        Ok(Raw::Whole(number.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(text.to_owned()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Raw, E> {
+        Ok(Raw::Other(number.to_string()))
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Raw, E> {
+        Ok(Raw::Other(truth.to_string()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Raw, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(text) = sequence.next_element()? {
+            texts.push(text);
+        }
+        Ok(Raw::List(texts))
+    }
+}

@@ -1,0 +1,186 @@
+//! Which users can be keys, and that none can be anything else.
+
+use std::{collections::HashSet, fmt};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use last_seen::{Error, Tracker};
+
+use crate::support::Memcached;
+
+const FLUSH: &str = "x 0 0 1\r\na\r\nflush_all\r\n";
+
+#[track_caller]
+fn refused(user: impl fmt::Display) -> String {
+    match Tracker::in_memory().seen(user) {
+        Err(Error::InvalidUser(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_user_that_cannot_be_a_key_is_refused_with_the_reason() {
+    assert_eq!(refused(""), r#"user "" cannot be a memcached key: empty"#);
+    assert_eq!(
+        refused("Alice Smith"),
+        r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name"#
+    );
+    assert_eq!(refused("a\r\nb"), r#"user "a\r\nb" cannot be a memcached key: control byte 0x0d at byte 1"#);
+    assert_eq!(refused("\u{7f}"), r#"user "\u{7f}" cannot be a memcached key: control byte 0x7f at byte 0"#);
+    let long = refused("x".repeat(246));
+    assert!(long.ends_with("longer than 250 bytes with the prefix"), "{long}");
+    assert!(long.len() < 150, "{long}");
+}
+
+#[test]
+fn a_key_has_room_for_250_bytes() {
+    let tracker = Tracker::in_memory();
+    for room in ["x".repeat(244), "x".repeat(245), "é".repeat(122), "🦀".repeat(61)] {
+        tracker.seen(&room).unwrap();
+        assert!(tracker.online(&room).unwrap());
+    }
+    for over in ["x".repeat(246), "é".repeat(123), "🦀".repeat(62), "x".repeat(10_000_000)] {
+        assert!(matches!(tracker.seen(over), Err(Error::InvalidUser(_))));
+    }
+}
+
+#[test]
+fn a_user_is_anything_that_displays() {
+    let tracker = Tracker::in_memory();
+    let uuid = uuid::Uuid::from_u128(7);
+    tracker.seen(42_u64).unwrap();
+    tracker.seen(String::from("alice")).unwrap();
+    tracker.seen(uuid).unwrap();
+    tracker.seen(format_args!("b{}b", "o")).unwrap();
+    assert!(tracker.online("42").unwrap());
+    assert!(tracker.online("alice").unwrap());
+    assert!(tracker.online("00000000-0000-0000-0000-000000000007").unwrap());
+}
+
+#[test]
+fn a_user_that_fails_to_display_is_refused() {
+    struct Broken;
+    impl fmt::Display for Broken {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("al")?;
+            Err(fmt::Error)
+        }
+    }
+    assert_eq!(refused(Broken), r#"user "al" cannot be a memcached key: its Display failed"#);
+}
+
+#[test]
+fn a_user_that_displays_without_end_is_refused() {
+    struct Endless;
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            loop {
+                f.write_str("ééé")?;
+            }
+        }
+    }
+    assert!(refused(Endless).ends_with("longer than 250 bytes with the prefix"));
+}
+
+/// Random names that lean to what breaks a text protocol, the same in every run.
+fn hostile_names(count: usize) -> Vec<String> {
+    const PARTS: &[&str] = &[
+        "\r\n",
+        "\n",
+        "\r",
+        "\0",
+        "\t",
+        "\u{7f}",
+        " ",
+        "é",
+        "張",
+        "🦀",
+        "\u{85}",
+        "\u{2028}",
+        "\u{202e}",
+        "flush_all",
+        "get ",
+        "a",
+        "Z",
+        "0",
+        "-",
+        "%",
+        "seen_",
+        "ms x 1\r\na",
+        FLUSH,
+        "\u{1b}[2J",
+        "''",
+        "\"",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    };
+    (0..count)
+        .map(|n| match next(5) {
+            0 => (0..next(6)).map(|_| PARTS[next(PARTS.len())]).collect(),
+            1 => format!("{n}{}", "é".repeat((248 - n.to_string().len()) / 2 - next(3))),
+            2 => format!("{n:0>width$}", width = 243 + next(4)),
+            3 => (0..1 + next(12)).filter_map(|_| char::from_u32(next(0x300) as u32)).collect(),
+            _ => format!("{}{n}", PARTS[next(PARTS.len())]),
+        })
+        .collect()
+}
+
+#[test]
+fn a_hundred_thousand_hostile_names_send_nothing_but_their_own_record() {
+    let memcached = Memcached::start_with(&["-m", "128"]);
+    let tracker = memcached.tracker();
+    let names: HashSet<String> = hostile_names(110_000).into_iter().collect();
+    assert!(names.len() > 80_000);
+    let start = DateTime::from_timestamp(Utc::now().timestamp() - 100, 0).unwrap();
+    let records: Vec<_> =
+        names.iter().enumerate().map(|(n, name)| (name, start - TimeDelta::seconds(n as i64))).collect();
+
+    let restored = tracker.restore(records.iter().copied());
+    assert!(restored.written > 10_000 && restored.failed > 10_000, "{restored:?}");
+    assert_eq!(restored.skipped, 0, "two names share a key");
+
+    let mut read = 0;
+    for piece in records.chunks(1_000) {
+        let page = tracker.presences(piece.iter().map(|(name, _)| name));
+        for ((name, at), presence) in piece.iter().zip(page) {
+            match presence {
+                Ok(presence) => {
+                    assert_eq!(presence.last_seen, Some(*at), "{name:?}");
+                    read += 1;
+                }
+                Err(Error::InvalidUser(_)) => {}
+                Err(other) => panic!("{name:?}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(read, restored.written);
+    let written = restored.written as u64;
+    assert_eq!(memcached.stat("cmd_flush"), 0);
+    assert_eq!(memcached.stat("curr_items"), written);
+    assert_eq!(memcached.stat("cmd_set"), written);
+    assert_eq!(memcached.stat("cmd_get"), written);
+}
+
+#[test]
+fn a_command_in_a_name_reaches_no_verb() {
+    let memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    tracker.seen("alice").unwrap();
+    for name in [FLUSH, "\r\nflush_all", "a\nb", "\0", "\t", "a b", ""] {
+        let invalid = |error: Error| assert!(matches!(error, Error::InvalidUser(_)), "{error:?}");
+        invalid(tracker.seen(name).unwrap_err());
+        invalid(tracker.last_seen(name).unwrap_err());
+        invalid(tracker.online(name).unwrap_err());
+        invalid(tracker.signed_out(name).unwrap_err());
+        invalid(tracker.forget(name).unwrap_err());
+        invalid(tracker.inspect(name).unwrap_err());
+        invalid(tracker.presences([name]).remove(0).unwrap_err());
+        assert_eq!(tracker.restore([(name, Utc::now())]).failed, 1);
+    }
+    assert!(tracker.online("alice").unwrap());
+    assert_eq!(memcached.stat("curr_items"), 1);
+}

@@ -1,0 +1,266 @@
+//! What can be set, and what every mistake says.
+
+use std::time::Duration;
+
+use last_seen::{Error, Settings, Tracker};
+
+use crate::support::{ms, secs};
+
+#[track_caller]
+fn refused(settings: Settings) -> String {
+    match Tracker::new(settings) {
+        Err(Error::Settings(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused_file(text: &str) -> String {
+    match toml::from_str::<Settings>(text) {
+        Err(error) => error.message().to_owned(),
+        Ok(settings) => refused(settings),
+    }
+}
+
+#[track_caller]
+fn refused_servers(servers: &str) -> String {
+    refused(Settings::default().with_servers([servers]))
+}
+
+#[test]
+fn the_defaults_are_those_of_the_post() {
+    let settings = Settings::default();
+    assert_eq!(settings.servers(), ["127.0.0.1:11211"]);
+    assert_eq!(settings.online_timeout(), secs(300));
+    assert_eq!(settings.last_seen_timeout(), secs(604_800));
+    assert_eq!(settings.key_prefix(), "seen_");
+    assert_eq!(settings.server_timeout(), ms(100));
+    assert_eq!(settings.max_connections(), 8);
+    assert_eq!(toml::from_str::<Settings>("").unwrap(), settings);
+}
+
+#[test]
+fn a_file_sets_everything() {
+    let settings: Settings = toml::from_str(
+        r#"
+        servers = ["memcache://cache.example:11212"]
+        online_timeout = 60
+        last_seen_timeout = "30d"
+        key_prefix = "shop_seen_"
+        server_timeout = "250ms"
+        max_connections = 20
+        "#,
+    )
+    .unwrap();
+    let expected = Settings::default()
+        .with_servers(["memcache://cache.example:11212"])
+        .with_online_timeout(secs(60))
+        .with_last_seen_timeout(secs(30 * 86_400))
+        .with_key_prefix("shop_seen_")
+        .with_server_timeout(ms(250))
+        .with_max_connections(20);
+    assert_eq!(settings, expected);
+    let json = r#"{"servers": "memory:", "online_timeout": "2m", "last_seen_timeout": "3600"}"#;
+    let settings: Settings = serde_json::from_str(json).unwrap();
+    assert_eq!(settings.online_timeout(), secs(120));
+    assert_eq!(settings.last_seen_timeout(), secs(3_600));
+    Tracker::new(settings).unwrap().seen("alice").unwrap();
+}
+
+#[test]
+fn the_names_of_the_post_are_accepted() {
+    let settings: Settings =
+        toml::from_str("USER_ONLINE_TIMEOUT = 600\nUSER_LASTSEEN_TIMEOUT = 86400").unwrap();
+    assert_eq!(settings.online_timeout(), secs(600));
+    assert_eq!(settings.last_seen_timeout(), secs(86_400));
+}
+
+#[test]
+fn every_form_of_a_server_is_understood() {
+    for (text, name) in [
+        ("localhost", "localhost:11211"),
+        ("127.0.0.1:11999", "127.0.0.1:11999"),
+        ("[::1]", "[::1]:11211"),
+        ("[::1]:11999", "[::1]:11999"),
+        ("memcache://cache_1.example", "cache_1.example:11211"),
+        (" localhost:1 ", "localhost:1"),
+    ] {
+        let tracker = Tracker::connect(text).unwrap();
+        let [server] = &tracker.servers()[..] else { panic!() };
+        assert_eq!(server.server, name);
+    }
+    Tracker::connect("memory:").unwrap().seen("alice").unwrap();
+}
+
+#[test]
+fn a_server_that_is_none_is_refused() {
+    let told = |text| refused_servers(text);
+    assert_eq!(told(""), r#"setting servers = "": at least one server is needed"#);
+    assert_eq!(refused(Settings::default().with_servers([""; 0])), told(""));
+    assert_eq!(
+        told("host:port"),
+        r#"setting servers = "host:port": after the colon comes a port, 1 to 65535"#
+    );
+    assert_eq!(told("host:65536"), r#"setting servers = "host:65536": a port is 1 to 65535"#);
+    assert_eq!(told("host:0"), r#"setting servers = "host:0": a port is 1 to 65535"#);
+    assert_eq!(told("host:"), r#"setting servers = "host:": a port is 1 to 65535"#);
+    assert_eq!(told("redis://host"), r#"setting servers = "redis://host": the only scheme is "memcache://""#);
+    assert_eq!(
+        told("::1"),
+        r#"setting servers = "::1": an IPv6 address stands in brackets, as in "[::1]:11211""#
+    );
+    assert_eq!(told("[::1"), r#"setting servers = "[::1": a bracket is not closed"#);
+    assert_eq!(told("[host]"), r#"setting servers = "[host]": between the brackets is no IPv6 address"#);
+    assert_eq!(told("[::1]11211"), r#"setting servers = "[::1]11211": after the bracket comes a port"#);
+    assert_eq!(told(":11211"), r#"setting servers = ":11211": the host is missing"#);
+    assert_eq!(told("a b"), r#"setting servers = "a b": the host is no name and no address"#);
+    assert_eq!(told("host/path"), r#"setting servers = "host/path": the host is no name and no address"#);
+    assert_eq!(told("memory:,host"), r#"setting servers = "memory:,host": "memory:" stands alone"#);
+    assert_eq!(told("host,"), r#"setting servers = "": the host is missing"#);
+}
+
+#[test]
+fn several_servers_are_refused() {
+    let told = r#"setting servers = "one,two": one server is possible"#;
+    assert_eq!(refused_servers("one,two"), told);
+    assert_eq!(refused(Settings::default().with_servers(["one", "two"])), told);
+}
+
+#[test]
+fn a_duration_that_cannot_be_is_refused() {
+    let with = |text: &str| refused_file(text);
+    assert_eq!(with("online_timeout = 0"), "setting online_timeout = 0s: at least 1 s is needed");
+    assert_eq!(
+        with("online_timeout = \"1500ms\""),
+        "setting online_timeout = 1s 500ms: whole seconds are needed"
+    );
+    assert_eq!(
+        with("online_timeout = \"8d\""),
+        "setting online_timeout = 8days: at most 7days, the last_seen_timeout, is possible"
+    );
+    assert_eq!(
+        with("last_seen_timeout = 60"),
+        "setting online_timeout = 5m: at most 1m, the last_seen_timeout, is possible"
+    );
+    assert_eq!(with("last_seen_timeout = 0"), "setting last_seen_timeout = 0s: at least 1 s is needed");
+    assert_eq!(
+        with("last_seen_timeout = \"1830d\""),
+        "setting last_seen_timeout = 5years 3days 18h: at most five years is possible"
+    );
+    let reason = r#"a number of seconds or a text such as "5m", "7d" or "100ms" is needed"#;
+    for (value, shown) in
+        [("-5", "-5"), ("1.5", "1.5"), ("\"soon\"", "\"soon\""), ("true", "true"), ("\"\"", "\"\"")]
+    {
+        let told = with(&format!("online_timeout = {value}"));
+        assert_eq!(told, format!("setting online_timeout = {shown}: {reason}"));
+    }
+    refused(Settings::default().with_last_seen_timeout(Duration::MAX));
+    refused(Settings::default().with_server_timeout(Duration::MAX));
+}
+
+#[test]
+fn a_server_timeout_in_the_wrong_unit_gets_a_hint() {
+    assert_eq!(
+        refused_file("server_timeout = 100"),
+        "setting server_timeout = 1m 40s: at most 10 s is possible; a number is seconds, did you mean \"100ms\"?"
+    );
+    assert_eq!(refused_file("server_timeout = 0"), "setting server_timeout = 0s: at least 1 ms is needed");
+    assert!(toml::from_str::<Settings>("server_timeout = 10").is_ok());
+}
+
+#[test]
+fn an_unknown_name_is_refused() {
+    let told = refused_file("online_timout = 5");
+    assert!(told.contains("unknown field `online_timout`"), "{told}");
+    assert!(told.contains("`online_timeout`"), "{told}");
+}
+
+#[test]
+fn a_prefix_that_cannot_begin_a_key_is_refused() {
+    let with = |prefix: &str| refused(Settings::default().with_key_prefix(prefix));
+    assert_eq!(with(""), r#"setting key_prefix = "": it must not be empty"#);
+    assert_eq!(
+        with("seen "),
+        r#"setting key_prefix = "seen ": a memcached key holds no blank and no control byte"#
+    );
+    assert_eq!(
+        with("\r\n"),
+        r#"setting key_prefix = "\r\n": a memcached key holds no blank and no control byte"#
+    );
+    assert!(with(&"x".repeat(250)).ends_with("it leaves no room for a user in the 250 bytes of a key"));
+    assert_eq!(refused_file("key_prefix = 5"), "setting key_prefix = 5: text is needed");
+}
+
+#[test]
+fn a_number_of_connections_that_cannot_be_is_refused() {
+    let with = |count| refused(Settings::default().with_max_connections(count));
+    assert_eq!(with(0), "setting max_connections = 0: 1 to 1000 are possible");
+    assert_eq!(with(1_001), "setting max_connections = 1001: 1 to 1000 are possible");
+    assert_eq!(
+        refused_file("max_connections = \"many\""),
+        r#"setting max_connections = "many": a whole number is needed"#
+    );
+}
+
+/// Runs one test of this binary again, in an environment of its own.
+#[track_caller]
+fn in_environment(test: &str, variables: &[(&str, &str)]) {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]).envs(variables.iter().copied());
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[test]
+fn the_environment_sets_everything() {
+    in_environment(
+        "settings::child_reads_the_environment",
+        &[
+            ("LAST_SEEN_SERVERS", "memory:"),
+            ("LAST_SEEN_ONLINE_TIMEOUT", "60"),
+            ("LAST_SEEN_LAST_SEEN_TIMEOUT", "1d"),
+            ("LAST_SEEN_KEY_PREFIX", "42"),
+            ("LAST_SEEN_SERVER_TIMEOUT", "1s"),
+            ("LAST_SEEN_MAX_CONNECTIONS", "3"),
+            ("LAST_SEEN_PORT", "tcp://10.0.0.1:80"),
+        ],
+    );
+    in_environment("settings::child_refuses_the_environment", &[("LAST_SEEN_ONLINE_TIMEOUT", "soon")]);
+    in_environment("settings::child_has_an_empty_environment", &[]);
+}
+
+#[test]
+#[ignore = "run by the_environment_sets_everything, in an environment of its own"]
+fn child_reads_the_environment() {
+    let expected = Settings::default()
+        .with_servers(["memory:"])
+        .with_online_timeout(secs(60))
+        .with_last_seen_timeout(secs(86_400))
+        .with_key_prefix("42")
+        .with_server_timeout(secs(1))
+        .with_max_connections(3);
+    assert_eq!(Settings::from_env().unwrap(), expected);
+    let tracker = Tracker::from_env().unwrap();
+    assert_eq!(tracker.settings(), &expected);
+    assert_eq!(last_seen::global().unwrap().settings(), &expected);
+    assert!(last_seen::set_global(tracker).is_err());
+}
+
+#[test]
+#[ignore = "run by the_environment_sets_everything, in an environment of its own"]
+fn child_refuses_the_environment() {
+    for _ in 0..2 {
+        let told = last_seen::global().unwrap_err().to_string();
+        assert!(told.starts_with(r#"setting online_timeout = "soon": "#), "{told}");
+    }
+    last_seen::set_global(Tracker::in_memory()).unwrap();
+    last_seen::global().unwrap().seen("alice").unwrap();
+}
+
+#[test]
+#[ignore = "run by the_environment_sets_everything, in an environment of its own"]
+fn child_has_an_empty_environment() {
+    assert_eq!(Settings::from_env().unwrap(), Settings::default());
+    assert_eq!(last_seen::global().unwrap().settings(), &Settings::default());
+}

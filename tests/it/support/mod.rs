@@ -1,0 +1,46 @@
+//! What the tests stand on.
+
+pub mod fake;
+pub mod memcached;
+
+use std::time::{Duration, Instant};
+
+pub use fake::Fake;
+pub use memcached::Memcached;
+
+/// Runs `f`, which must not take longer than `limit`.
+#[track_caller]
+pub fn within<T>(limit: Duration, f: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let result = f();
+    let took = started.elapsed();
+    assert!(took <= limit, "took {took:?}, allowed are {limit:?}");
+    result
+}
+
+/// Asks until `f` gives something, for ten seconds at most.
+#[track_caller]
+pub fn eventually<T>(mut f: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(result) = f() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "still not so after ten seconds");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// An error with its causes, as a log would show it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
