@@ -1,0 +1,48 @@
+//! The whole story: in this process, or with `LAST_SEEN_SERVERS=127.0.0.1:11211` on memcached.
+
+use chrono::{TimeDelta, Utc};
+use last_seen::{Settings, Tracker};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let tracker = match std::env::var_os("LAST_SEEN_SERVERS") {
+        Some(_) => Tracker::from_env()?,
+        None => Tracker::in_memory(),
+    };
+    println!("records are kept in {}\n", tracker.settings().servers().join(", "));
+
+    // Request code: one line.
+    tracker.seen("alice")?;
+    if let Some(at) = tracker.last_seen("alice")? {
+        println!("alice was last seen at {at}");
+    }
+    println!("alice is online: {}\n", tracker.online("alice")?);
+
+    // A page of users, in one round trip.
+    tracker.seen_at("bob", Utc::now() - TimeDelta::minutes(42))?;
+    tracker.forget("carol")?;
+    page(&tracker, &["alice", "bob", "carol", "Dave Smith"]);
+
+    // Sign-out ends "online" at once and keeps last seen.
+    tracker.signed_out("alice")?;
+    println!("alice signs out");
+    page(&tracker, &["alice"]);
+
+    // Settings come from any format that serde knows.
+    let settings: Settings = toml::from_str("servers = 'memory:'\nonline_timeout = '1m'")?;
+    let strict = Tracker::new(settings)?;
+    strict.seen_at("bob", Utc::now() - TimeDelta::seconds(90))?;
+    println!("with a window of one minute, a user seen 90 seconds ago");
+    page(&strict, &["bob"]);
+    Ok(())
+}
+
+fn page(tracker: &Tracker, users: &[&str]) {
+    println!("{:<12} {:<16} online", "user", "last seen");
+    for (user, presence) in users.iter().zip(tracker.presences(users)) {
+        match presence {
+            Ok(presence) => println!("{user:<12} {:<16} {}", presence.ago(), presence.online),
+            Err(error) => println!("{user:<12} {:<16} {error}", "not known"),
+        }
+    }
+    println!();
+}
