@@ -102,14 +102,15 @@ pub struct ValueError(Reason);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reason {
-    Unreadable { flags: u32, len: usize, head: Vec<u8> },
+    Unreadable { flags: u32, len: usize, head: Vec<u8>, why: Option<&'static str> },
     Ahead { at: DateTime<Utc>, by: TimeDelta },
     Unwritable { at: DateTime<Utc> },
 }
 
 impl ValueError {
-    pub(crate) fn unreadable(flags: u32, bytes: &[u8]) -> Self {
-        Self(Reason::Unreadable { flags, len: bytes.len(), head: bytes[..bytes.len().min(16)].to_vec() })
+    pub(crate) fn unreadable(flags: u32, bytes: &[u8], why: Option<&'static str>) -> Self {
+        let head = bytes[..bytes.len().min(16)].to_vec();
+        Self(Reason::Unreadable { flags, len: bytes.len(), head, why })
     }
 
     pub(crate) fn ahead(at: DateTime<Utc>, by: TimeDelta) -> Self {
@@ -125,9 +126,10 @@ impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Unreadable { flags, len: 0, .. } => write!(f, "flags {flags}, empty"),
-            Reason::Unreadable { flags, len, head } => {
+            Reason::Unreadable { flags, len, head, why } => {
                 let unit = if *len == 1 { "byte" } else { "bytes" };
-                write!(f, "flags {flags}, {len} {unit}, beginning \"{}\"", head.escape_ascii())
+                write!(f, "flags {flags}, {len} {unit}, beginning \"{}\"", head.escape_ascii())?;
+                why.map_or(Ok(()), |why| write!(f, ", {why}"))
             }
             Reason::Ahead { at, by } => {
                 write!(f, "{at} is {} s ahead of this host's clock", by.num_seconds())

@@ -81,7 +81,7 @@ mod tracker;
 pub use error::{Error, InvalidUser, Result, SettingsError, ValueError};
 pub use global::{global, set_global};
 pub use presence::{Ago, Presence};
-pub use settings::Settings;
+pub use settings::{Format, Settings, Sharding};
 pub use store::{ServerInfo, ServerStatus};
 pub use tracker::{Inspection, Restored, StoredValue, Tracker};
 

@@ -1,5 +1,8 @@
 //! The record that every stack of a site shares: user and key, instant and value. Knows no network.
 
+mod local;
+#[cfg(feature = "django")]
+mod pickle;
 mod text;
 
 use std::{
@@ -9,7 +12,12 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::{Error, InvalidUser, Result, ValueError};
+pub(crate) use local::Zone;
+
+use crate::{
+    error::{Error, InvalidUser, Result, ValueError},
+    settings::Format,
+};
 
 /// memcached's limit, in bytes.
 pub(crate) const MAX_KEY: usize = 250;
@@ -77,42 +85,76 @@ pub(crate) struct Value {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The value of a user seen at `at`: Unix seconds in ASCII, flags 0, which every stock client of every
-/// language reads as a number with one call.
-pub(crate) fn encode(key: &Key, at: DateTime<Utc>) -> Result<Value> {
-    if !(0..=253_402_300_799).contains(&at.timestamp()) {
-        return Err(Error::Value { key: key.0.clone(), source: ValueError::unwritable(at) });
-    }
-    Ok(Value { flags: 0, bytes: at.timestamp().to_string().into_bytes() })
+/// How times are written, and how they are understood.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Codec {
+    pub(crate) format: Format,
+    /// Of datetimes that carry none.
+    pub(crate) zone: Zone,
+    pub(crate) online_timeout: Duration,
 }
 
-/// The time in a value, whoever wrote it. Goes by the bytes, not by the flags, which each client numbers in
-/// its own way. A time more than `online_timeout` ahead of `now` is not believed.
-pub(crate) fn decode(
-    key: &Key,
-    value: &Value,
-    now: DateTime<Utc>,
-    online_timeout: Duration,
-) -> Result<DateTime<Utc>> {
-    let error = |source| Error::Value { key: key.0.clone(), source };
-    let at = (value.bytes.len() <= MAX_VALUE)
-        .then(|| text::read(&value.bytes))
-        .flatten()
-        .ok_or_else(|| error(ValueError::unreadable(value.flags, &value.bytes)))?;
-    let ahead = TimeDelta::seconds(at.timestamp() - now.timestamp());
-    if ahead > seconds(online_timeout) {
-        return Err(error(ValueError::ahead(at, ahead)));
+impl Codec {
+    /// Writes Unix seconds, and takes a datetime without a zone for UTC.
+    pub(crate) fn new(online_timeout: Duration) -> Self {
+        Self { format: Format::UnixSeconds, zone: local::UTC, online_timeout }
     }
-    Ok(at)
+
+    /// The value of a user seen at `at`: Unix seconds in ASCII, flags 0, which every stock client of every
+    /// language reads as a number with one call; or what an unchanged Django writes.
+    pub(crate) fn encode(&self, key: &Key, at: DateTime<Utc>) -> Result<Value> {
+        if !(0..=253_402_300_799).contains(&at.timestamp()) {
+            return Err(Error::Value { key: key.0.clone(), source: ValueError::unwritable(at) });
+        }
+        Ok(match self.format {
+            // Django's libraries give a pickle these flags.
+            #[cfg(feature = "django")]
+            Format::Django => Value { flags: 1, bytes: pickle::write(at, self.zone).to_vec() },
+            _ => Value { flags: 0, bytes: at.timestamp().to_string().into_bytes() },
+        })
+    }
+
+    /// The time in a value, whoever wrote it. Goes by the bytes, not by the flags, which each client numbers
+    /// in its own way, and not by the format. A time more than `online_timeout` ahead of `now` is not believed.
+    pub(crate) fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        let error = |source| Error::Value { key: key.0.clone(), source };
+        let unreadable = |why| error(ValueError::unreadable(value.flags, &value.bytes, why));
+        let at = self.read(&value.bytes).map_err(unreadable)?;
+        let ahead = TimeDelta::seconds(at.timestamp() - now.timestamp());
+        if ahead > seconds(self.online_timeout) {
+            return Err(error(ValueError::ahead(at, ahead)));
+        }
+        Ok(at)
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<DateTime<Utc>, Option<&'static str>> {
+        if bytes.len() > MAX_VALUE {
+            return Err(None);
+        }
+        if bytes.starts_with(b"\x80") || bytes.starts_with(b"cdatetime\n") {
+            #[cfg(feature = "django")]
+            return pickle::read(bytes, self.zone).map_err(Some);
+            #[cfg(not(feature = "django"))]
+            return Err(Some("a pickle, which the feature `django` reads"));
+        }
+        text::read(bytes, self.zone).ok_or(None)
+    }
+
+    /// What to store so that a user seen at `known` is offline at `now` for every reader; `None` where
+    /// that is so already. What is not known may be a time far ahead, which other readers take for online.
+    pub(crate) fn offline(&self, known: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let window = seconds(self.online_timeout) + CLOCK_SLACK;
+        let offline = now - window;
+        #[cfg(feature = "django")]
+        if self.format == Format::Django {
+            return local::offline(known, now, window, self.zone);
+        }
+        known.is_none_or(|known| known > offline).then_some(offline)
+    }
 }
 
 /// Clocks of a site's hosts may differ by as much before a signed-out user shows as online.
 const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(5);
-
-/// The newest time that is offline for every reader at `now`.
-pub(crate) fn offline(now: DateTime<Utc>, online_timeout: Duration) -> DateTime<Utc> {
-    now - seconds(online_timeout) - CLOCK_SLACK
-}
 
 /// Settings hold no duration over `settings::MAX_LAST_SEEN_TIMEOUT`, which fits.
 fn seconds(duration: Duration) -> TimeDelta {
@@ -126,6 +168,10 @@ mod tests {
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(300);
+
+    fn codec() -> Codec {
+        Codec::new(WINDOW)
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
@@ -142,7 +188,7 @@ mod tests {
         ) {
             let key = Key::new("seen_", "alice").unwrap();
             let now = Utc::now();
-            if let Ok(at) = decode(&key, &Value { flags, bytes }, now, WINDOW) {
+            if let Ok(at) = codec().decode(&key, &Value { flags, bytes }, now) {
                 prop_assert!(at <= now + seconds(WINDOW) + TimeDelta::seconds(1));
             }
         }
@@ -151,10 +197,10 @@ mod tests {
         fn what_is_written_is_read_back(at in 0_i64..253_402_300_800) {
             let key = Key::new("seen_", "alice").unwrap();
             let at = DateTime::from_timestamp(at, 0).unwrap();
-            let value = encode(&key, at).unwrap();
+            let value = codec().encode(&key, at).unwrap();
             // From here on it would be taken for milliseconds, and is 3,000 years ahead in any case.
             if at.timestamp() < 100_000_000_000 {
-                prop_assert_eq!(decode(&key, &value, at, WINDOW).unwrap(), at);
+                prop_assert_eq!(codec().decode(&key, &value, at).unwrap(), at);
             }
         }
 

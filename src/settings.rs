@@ -1,5 +1,6 @@
 //! Settings: what can be chosen, with defaults that suit a web site.
 
+mod choices;
 mod parse;
 mod servers;
 
@@ -9,8 +10,9 @@ use serde::Deserialize;
 
 use crate::{
     error::{Result, SettingsError},
-    record,
+    record::{self, Codec, Zone},
 };
+pub use choices::{Format, Sharding};
 pub(crate) use servers::{Server, Servers};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -49,6 +51,9 @@ pub struct Settings {
     online_timeout: Duration,
     last_seen_timeout: Duration,
     key_prefix: String,
+    format: Format,
+    time_zone: String,
+    sharding: Sharding,
     server_timeout: Duration,
     max_connections: usize,
 }
@@ -60,6 +65,9 @@ impl Default for Settings {
             online_timeout: Duration::from_secs(300),
             last_seen_timeout: 7 * DAY,
             key_prefix: "seen_".to_owned(),
+            format: Format::default(),
+            time_zone: "UTC".to_owned(),
+            sharding: Sharding::default(),
             server_timeout: Duration::from_millis(100),
             max_connections: 8,
         }
@@ -76,9 +84,38 @@ impl Settings {
         Ok(Self::try_from(parse::RawSettings::from_env()?)?)
     }
 
+    /// The settings for an unchanged Django site: prefix `:1:seen_`, [`Format::Django`], sharding as its
+    /// `PyMemcacheCache` does it, and the site's `TIME_ZONE`, such as `"Europe/Berlin"`. A site with a
+    /// `KEY_PREFIX` or `VERSION` has another prefix, `site:2:seen_` for example.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), last_seen::Error> {
+    /// use last_seen::{Settings, Tracker};
+    ///
+    /// let tracker = Tracker::new(Settings::django("Europe/Berlin")?.with_servers(["127.0.0.1:11211"]))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Settings`](crate::Error::Settings) where there is no such zone.
+    #[cfg(feature = "django")]
+    pub fn django(time_zone: &str) -> Result<Self> {
+        let settings = Self::default()
+            .with_key_prefix(":1:seen_")
+            .with_format(Format::Django)
+            .with_time_zone(time_zone)
+            .with_sharding(Sharding::Pymemcache);
+        settings.codec()?;
+        Ok(settings)
+    }
+
     /// Sets the servers: each a `"host"` (port 11211), `"host:port"`, `"[::1]:11211"`,
-    /// `"memcache://host:port"` or a comma-separated list of these; or `"memory:"` alone, for a store in
-    /// this process. Defaults to `127.0.0.1:11211`.
+    /// `"memcache://host:port"`, with sharding ketama also `"host:port?weight=2"`, or a comma-separated list
+    /// of these; or `"memory:"` alone, for a store in this process. Defaults to `127.0.0.1:11211`.
+    ///
+    /// A change of the list moves users: with ketama and pymemcache half of them from one server to two, a
+    /// third from two to three, a quarter from three to four; with the others most. Who is moved has no
+    /// record until the next request.
     #[must_use]
     pub fn with_servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
         self.servers = servers.into_iter().map(Into::into).collect();
@@ -105,6 +142,28 @@ impl Settings {
     #[must_use]
     pub fn with_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
+        self
+    }
+
+    /// Sets how times are written. Defaults to [`Format::UnixSeconds`].
+    #[must_use]
+    pub fn with_format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets the zone of datetimes that carry none, by its IANA name: Django's `TIME_ZONE`. Any but UTC needs
+    /// the feature `django`. Defaults to `UTC`.
+    #[must_use]
+    pub fn with_time_zone(mut self, time_zone: impl Into<String>) -> Self {
+        self.time_zone = time_zone.into();
+        self
+    }
+
+    /// Sets which of several servers holds a key. Defaults to [`Sharding::Ketama`].
+    #[must_use]
+    pub fn with_sharding(mut self, sharding: Sharding) -> Self {
+        self.sharding = sharding;
         self
     }
 
@@ -143,6 +202,21 @@ impl Settings {
         &self.key_prefix
     }
 
+    /// How times are written.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The zone of datetimes that carry none.
+    pub fn time_zone(&self) -> &str {
+        &self.time_zone
+    }
+
+    /// Which of several servers holds a key.
+    pub fn sharding(&self) -> Sharding {
+        self.sharding
+    }
+
     /// How long one exchange with a server may take.
     pub fn server_timeout(&self) -> Duration {
         self.server_timeout
@@ -153,7 +227,7 @@ impl Settings {
         self.max_connections
     }
 
-    /// Checks every setting, each alone and beside the others, and gives the servers.
+    /// Checks the settings, each alone and beside the others, and gives the servers.
     pub(crate) fn check(&self) -> Result<Servers, SettingsError> {
         let whole_seconds = |setting, value: Duration, limit: Duration, limit_name| {
             let refuse = |reason| Err(SettingsError::new(setting, parse::text(value), reason));
@@ -195,6 +269,18 @@ impl Settings {
         if self.key_prefix.len() >= record::MAX_KEY {
             return refuse("key_prefix", prefix, "it leaves no room for a user in the 250 bytes of a key");
         }
-        servers::parse(&self.servers)
+        servers::parse(&self.servers, self.sharding)
+    }
+
+    /// How records are written and read.
+    pub(crate) fn codec(&self) -> Result<Codec, SettingsError> {
+        let time_zone = &self.time_zone;
+        let zone = time_zone.parse::<Zone>().map_err(|reason| {
+            SettingsError::new("time_zone", format!("{time_zone:?}"), reason.to_string())
+        })?;
+        if self.format == Format::Django && cfg!(not(feature = "django")) {
+            return Err(SettingsError::new("format", self.format, "it needs the feature `django`"));
+        }
+        Ok(Codec { format: self.format, zone, online_timeout: self.online_timeout })
     }
 }

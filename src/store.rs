@@ -2,6 +2,7 @@
 
 mod memcached;
 mod memory;
+mod sharding;
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl Store {
     pub(crate) fn new(servers: Servers, settings: &Settings) -> Self {
         match servers {
             Servers::Memory => Self::memory(),
-            Servers::Memcached(server) => Self::Memcached(Memcached::new(server, settings)),
+            Servers::Memcached(servers) => Self::Memcached(Memcached::new(servers, settings)),
         }
     }
 
@@ -65,11 +66,11 @@ impl Store {
         }
     }
 
-    /// One answer a key, in order, in one round trip.
-    pub(crate) fn get_many(&self, keys: &[&Key]) -> Vec<Result<Option<Value>>> {
+    /// One answer a key, in order, in one round trip a server.
+    pub(crate) fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
         match self {
             Self::Memory(memory) => {
-                keys.iter().map(|key| Ok(memory.get(key).map(|item| item.value))).collect()
+                keys.into_iter().map(|key| Ok(memory.get(key).map(|item| item.value))).collect()
             }
             Self::Memcached(memcached) => memcached.get_many(keys),
         }
@@ -90,11 +91,11 @@ impl Store {
         }
     }
 
-    /// One answer a write, in order, in one round trip.
+    /// One answer a write, in order, in one round trip a server.
     pub(crate) fn set_many(&self, writes: Vec<Write>) -> Vec<Result<bool>> {
         match self {
             Self::Memory(memory) => writes.into_iter().map(|write| Ok(memory.set(write))).collect(),
-            Self::Memcached(memcached) => memcached.set_many(&writes),
+            Self::Memcached(memcached) => memcached.set_many(writes),
         }
     }
 
@@ -107,10 +108,10 @@ impl Store {
     }
 
     /// The server that holds the key, as the settings name it.
-    pub(crate) fn server_of(&self, _key: &Key) -> &str {
+    pub(crate) fn server_of(&self, key: &Key) -> &str {
         match self {
             Self::Memory(_) => "memory:",
-            Self::Memcached(memcached) => memcached.server(),
+            Self::Memcached(memcached) => memcached.server_of(key),
         }
     }
 

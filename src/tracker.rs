@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     error::{Error, Result},
     presence::Presence,
-    record::{self, Key, Value},
+    record::{Codec, Key, Value},
     settings::Settings,
     store::{ServerStatus, Store, When, Write},
 };
@@ -42,12 +42,13 @@ pub struct Tracker {
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
+    codec: Codec,
     store: Store,
 }
 
 impl Tracker {
-    /// A tracker on `"host"` (port 11211), `"host:port"`, `"[::1]:11211"`, `"memcache://host:port"` or
-    /// `"memory:"`, with the default settings. Dials at the first call, so it succeeds without a memcached.
+    /// A tracker on `"host"` (port 11211), `"host:port"`, `"[::1]:11211"`, `"memcache://host:port"`,
+    /// `"host:port?weight=2"`, a comma-separated list of these, or `"memory:"`, with the default settings. Dials at the first call, so it succeeds without a memcached.
     ///
     /// # Errors
     /// [`Error::Settings`] where the text names no server.
@@ -59,8 +60,8 @@ impl Tracker {
     /// of whom the ones that were not asked for long make room.
     pub fn in_memory() -> Self {
         let settings = Settings::default().with_servers(["memory:"]);
-        let store = Store::memory();
-        Self { shared: Arc::new(Shared { settings, store }) }
+        let codec = Codec::new(settings.online_timeout());
+        Self { shared: Arc::new(Shared { settings, codec, store: Store::memory() }) }
     }
 
     /// A tracker with these settings. Dials at the first call, so it succeeds without a memcached.
@@ -68,8 +69,9 @@ impl Tracker {
     /// # Errors
     /// [`Error::Settings`] where a setting cannot be used, with its name and value.
     pub fn new(settings: Settings) -> Result<Self> {
-        let store = Store::new(settings.check()?, &settings);
-        Ok(Self { shared: Arc::new(Shared { settings, store }) })
+        let (servers, codec) = (settings.check()?, settings.codec()?);
+        let store = Store::new(servers, &settings);
+        Ok(Self { shared: Arc::new(Shared { settings, codec, store }) })
     }
 
     /// A tracker with the settings in the environment, as [`Settings::from_env`] reads them.
@@ -132,7 +134,8 @@ impl Tracker {
         self.presence_in(&key, value)
     }
 
-    /// A page of users in one round trip: one answer a user, in the order asked.
+    /// A page of users in one round trip a server: one answer a user, in the order asked. A lost server
+    /// costs only its own users.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -149,7 +152,7 @@ impl Tracker {
     pub fn presences<U: Display>(&self, users: impl IntoIterator<Item = U>) -> Vec<Result<Presence>> {
         let keys: Vec<Result<Key>> = users.into_iter().map(|user| self.key(user)).collect();
         let legal: Vec<&Key> = keys.iter().flatten().collect();
-        let mut values = self.store().get_many(&legal).into_iter();
+        let mut values = self.store().get_many(legal).into_iter();
         let presence = |key: Result<Key>| {
             let key = key?;
             // The store gives one answer a key.
@@ -168,11 +171,8 @@ impl Tracker {
     pub fn signed_out(&self, user: impl Display) -> Result<()> {
         let key = self.key(user)?;
         let Some(value) = self.store().get(&key)? else { return Ok(()) };
-        let offline = record::offline(Utc::now(), self.settings().online_timeout());
-        // What cannot be read may be a time far ahead, which other readers take for online.
-        if self.decode(&key, &value).is_ok_and(|known| known <= offline) {
-            return Ok(());
-        }
+        let known = self.decode(&key, &value, Utc::now()).ok();
+        let Some(offline) = self.shared.codec.offline(known, Utc::now()) else { return Ok(()) };
         let write = self.write(key, offline, self.settings().last_seen_timeout(), When::Present)?;
         self.store().set(write).map(drop)
     }
@@ -219,7 +219,7 @@ impl Tracker {
     pub fn inspect(&self, user: impl Display) -> Result<Inspection> {
         let key = self.key(user)?;
         let stored = self.store().inspect(&key)?.map(|item| StoredValue {
-            last_seen: self.decode(&key, &item.value),
+            last_seen: self.decode(&key, &item.value, Utc::now()),
             flags: item.value.flags,
             bytes: item.value.bytes,
             expires_in: item.expires_in,
@@ -242,15 +242,14 @@ impl Tracker {
         Key::new(self.settings().key_prefix(), user)
     }
 
-    fn decode(&self, key: &Key, value: &Value) -> Result<DateTime<Utc>> {
-        record::decode(key, value, Utc::now(), self.settings().online_timeout())
+    fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        self.shared.codec.decode(key, value, now)
     }
 
     fn presence_in(&self, key: &Key, value: Option<Value>) -> Result<Presence> {
         let now = Utc::now();
-        let online_timeout = self.settings().online_timeout();
-        let last_seen = value.map(|value| record::decode(key, &value, now, online_timeout)).transpose()?;
-        Ok(Presence::at(last_seen, now, online_timeout))
+        let last_seen = value.map(|value| self.decode(key, &value, now)).transpose()?;
+        Ok(Presence::at(last_seen, now, self.settings().online_timeout()))
     }
 
     /// The write of a copied record; `None` where it has expired by now.
@@ -265,7 +264,7 @@ impl Tracker {
     }
 
     fn write(&self, key: Key, at: DateTime<Utc>, expiry: Duration, when: When) -> Result<Write> {
-        let value = record::encode(&key, at)?;
+        let value = self.shared.codec.encode(&key, at)?;
         let expiry = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
         Ok(Write { key, value, expiry, when })
     }

@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// Whole or decimal seconds, milliseconds and microseconds by magnitude, RFC 3339 and ISO 8601.
-pub(super) fn read(bytes: &[u8]) -> Option<DateTime<Utc>> {
+use super::local::{Zone, from_local};
+
+/// Whole or decimal seconds, milliseconds and microseconds by magnitude, RFC 3339 and ISO 8601; a date
+/// without a zone is a local time of `zone`.
+pub(super) fn read(bytes: &[u8], zone: Zone) -> Option<DateTime<Utc>> {
     let text = std::str::from_utf8(bytes).ok()?;
-    number(text).or_else(|| date(text))
+    number(text).or_else(|| date(text, zone))
 }
 
-/// A date without a zone is in UTC.
-fn date(text: &str) -> Option<DateTime<Utc>> {
+fn date(text: &str, zone: Zone) -> Option<DateTime<Utc>> {
     // The parser below takes longer years, signs and blanks too.
     if !text.as_bytes().iter().take(4).all(u8::is_ascii_digit) || text.as_bytes().get(4) != Some(&b'-') {
         return None;
@@ -21,7 +23,7 @@ fn date(text: &str) -> Option<DateTime<Utc>> {
         return Some(at.to_utc());
     }
     let format = if text.contains('T') { "%Y-%m-%dT%H:%M:%S%.f" } else { "%Y-%m-%d %H:%M:%S%.f" };
-    NaiveDateTime::parse_from_str(text, format).ok().map(|naive| naive.and_utc())
+    from_local(NaiveDateTime::parse_from_str(text, format).ok()?, false, zone)
 }
 
 fn number(text: &str) -> Option<DateTime<Utc>> {

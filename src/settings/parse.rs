@@ -34,6 +34,9 @@ raw_settings! {
     #[serde(alias = "USER_LASTSEEN_TIMEOUT")]
     last_seen_timeout,
     key_prefix,
+    format,
+    time_zone,
+    sharding,
     server_timeout,
     max_connections,
 }
@@ -56,10 +59,10 @@ impl TryFrom<RawSettings> for Settings {
         set(&mut settings.last_seen_timeout, raw.last_seen_timeout, |raw| {
             duration("last_seen_timeout", raw)
         })?;
-        set(&mut settings.key_prefix, raw.key_prefix, |raw| match raw {
-            Raw::Text(text) => Ok(text),
-            other => Err(SettingsError::new("key_prefix", other, "text is needed")),
-        })?;
+        set(&mut settings.key_prefix, raw.key_prefix, |raw| words("key_prefix", raw))?;
+        set(&mut settings.format, raw.format, |raw| words("format", raw)?.parse())?;
+        set(&mut settings.time_zone, raw.time_zone, |raw| words("time_zone", raw))?;
+        set(&mut settings.sharding, raw.sharding, |raw| words("sharding", raw)?.parse())?;
         set(&mut settings.server_timeout, raw.server_timeout, |raw| duration("server_timeout", raw))?;
         set(&mut settings.max_connections, raw.max_connections, |raw| count("max_connections", raw))?;
         Ok(settings)
@@ -82,6 +85,13 @@ fn list(raw: Raw) -> Result<Vec<String>, SettingsError> {
         Raw::Text(text) => Ok(vec![text]),
         Raw::List(texts) => Ok(texts),
         other => Err(SettingsError::new("servers", other, "text or a list of texts is needed")),
+    }
+}
+
+fn words(setting: &'static str, raw: Raw) -> Result<String, SettingsError> {
+    match raw {
+        Raw::Text(text) => Ok(text),
+        other => Err(SettingsError::new(setting, other, "text is needed")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::Sharding;
 use crate::error::{Quoted, SettingsError};
 
 const PORT: u16 = 11211;
@@ -10,7 +11,8 @@ const PORT: u16 = 11211;
 #[derive(Debug)]
 pub(crate) enum Servers {
     Memory,
-    Memcached(Server),
+    /// At least one.
+    Memcached(Vec<Server>),
 }
 
 /// One memcached server.
@@ -19,6 +21,7 @@ pub(crate) struct Server {
     name: String,
     host: String,
     port: u16,
+    weight: u16,
 }
 
 impl Server {
@@ -35,9 +38,14 @@ impl Server {
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
+
+    /// Its share of the ring beside the others, 1 if not given.
+    pub(crate) fn weight(&self) -> u16 {
+        self.weight
+    }
 }
 
-pub(super) fn parse(servers: &[String]) -> Result<Servers, SettingsError> {
+pub(super) fn parse(servers: &[String], sharding: Sharding) -> Result<Servers, SettingsError> {
     let all = servers.join(",");
     let refuse = |reason: &str| Err(SettingsError::new("servers", Quoted(&all), reason));
     let texts: Vec<&str> = all.split(',').map(str::trim).collect();
@@ -50,11 +58,18 @@ pub(super) fn parse(servers: &[String]) -> Result<Servers, SettingsError> {
     if texts.contains(&"memory:") {
         return refuse("\"memory:\" stands alone");
     }
-    let mut parsed = texts.into_iter().map(server);
-    match (parsed.next().transpose()?, parsed.next().transpose()?) {
-        (Some(server), None) => Ok(Servers::Memcached(server)),
-        _ => refuse("one server is possible"),
+    let mut servers: Vec<Server> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let server = server(text)?;
+        if servers.iter().any(|other| other.name == server.name) {
+            return refuse(&format!("{} is listed twice", server.name));
+        }
+        if server.weight != 1 && sharding != Sharding::Ketama {
+            return refuse(&format!("sharding {sharding} knows no weights"));
+        }
+        servers.push(server);
     }
+    Ok(Servers::Memcached(servers))
 }
 
 fn server(text: &str) -> Result<Server, SettingsError> {
@@ -63,6 +78,13 @@ fn server(text: &str) -> Result<Server, SettingsError> {
         None => text,
         Some(("memcache", address)) => address,
         Some(_) => return Err(refuse("the only scheme is \"memcache://\"")),
+    };
+    let (address, weight) = match address.split_once('?') {
+        None => (address, 1),
+        Some((address, query)) => match query.strip_prefix("weight=").map(str::parse) {
+            Some(Ok(weight)) if weight != 0 => (address, weight),
+            _ => return Err(refuse("after the question mark comes \"weight=\" and 1 to 65535")),
+        },
     };
     let (host, port) = match address.strip_prefix('[') {
         Some(bracketed) => {
@@ -100,5 +122,5 @@ fn server(text: &str) -> Result<Server, SettingsError> {
         return Err(refuse("the host is no name and no address"));
     }
     let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    Ok(Server { name, host: host.to_owned(), port })
+    Ok(Server { name, host: host.to_owned(), port, weight })
 }

@@ -4,10 +4,13 @@
 
 mod compose;
 mod conformance;
+#[cfg(feature = "django")]
+mod django;
 mod faults;
 mod names;
 mod presence;
 mod settings;
+mod sharding;
 mod support;
 mod values;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use last_seen::{Error, Settings, Tracker};
+use last_seen::{Error, Format, Settings, Sharding, Tracker};
 
 use crate::support::{ms, secs};
 
@@ -34,6 +34,9 @@ fn the_defaults_are_those_of_the_post() {
     assert_eq!(settings.online_timeout(), secs(300));
     assert_eq!(settings.last_seen_timeout(), secs(604_800));
     assert_eq!(settings.key_prefix(), "seen_");
+    assert_eq!(settings.format(), Format::UnixSeconds);
+    assert_eq!(settings.time_zone(), "UTC");
+    assert_eq!(settings.sharding(), Sharding::Ketama);
     assert_eq!(settings.server_timeout(), ms(100));
     assert_eq!(settings.max_connections(), 8);
     assert_eq!(toml::from_str::<Settings>("").unwrap(), settings);
@@ -47,6 +50,9 @@ fn a_file_sets_everything() {
         online_timeout = 60
         last_seen_timeout = "30d"
         key_prefix = "shop_seen_"
+        format = "unix-seconds"
+        time_zone = "UTC"
+        sharding = "pymemcache"
         server_timeout = "250ms"
         max_connections = 20
         "#,
@@ -57,6 +63,9 @@ fn a_file_sets_everything() {
         .with_online_timeout(secs(60))
         .with_last_seen_timeout(secs(30 * 86_400))
         .with_key_prefix("shop_seen_")
+        .with_format(Format::UnixSeconds)
+        .with_time_zone("UTC")
+        .with_sharding(Sharding::Pymemcache)
         .with_server_timeout(ms(250))
         .with_max_connections(20);
     assert_eq!(settings, expected);
@@ -120,10 +129,77 @@ fn a_server_that_is_none_is_refused() {
 }
 
 #[test]
-fn several_servers_are_refused() {
-    let told = r#"setting servers = "one,two": one server is possible"#;
-    assert_eq!(refused_servers("one,two"), told);
-    assert_eq!(refused(Settings::default().with_servers(["one", "two"])), told);
+fn several_servers_are_a_list_or_a_text() {
+    let names = |settings: Settings| -> Vec<String> {
+        let servers = Tracker::new(settings.with_server_timeout(ms(1))).unwrap().servers();
+        servers.into_iter().map(|server| server.server).collect()
+    };
+    let expected = ["127.0.0.1:1", "[::1]:2", "127.0.0.1:3"];
+    assert_eq!(names(Settings::default().with_servers(expected)), expected);
+    assert_eq!(
+        names(Settings::default().with_servers(["127.0.0.1:1, [::1]:2,127.0.0.1:3?weight=2"])),
+        expected
+    );
+    let file = r#"servers = ["127.0.0.1:1,[::1]:2", "127.0.0.1:3"]"#;
+    assert_eq!(names(toml::from_str(file).unwrap()), expected);
+}
+
+#[test]
+fn a_list_that_no_client_understands_is_refused() {
+    assert_eq!(
+        refused_servers("one,two,one:11211"),
+        r#"setting servers = "one,two,one:11211": one:11211 is listed twice"#
+    );
+    let weight = r#"after the question mark comes "weight=" and 1 to 65535"#;
+    for text in ["one?weight=0", "one?weight=65536", "one?weight=-1", "one?weight=", "one?wait=1", "one?"] {
+        assert_eq!(refused_servers(text), format!("setting servers = {text:?}: {weight}"));
+    }
+    for sharding in [Sharding::Pymemcache, Sharding::Libmemcached, Sharding::PythonMemcached] {
+        let told = refused(Settings::default().with_servers(["one,two?weight=2"]).with_sharding(sharding));
+        assert_eq!(
+            told,
+            format!(r#"setting servers = "one,two?weight=2": sharding {sharding} knows no weights"#)
+        );
+    }
+}
+
+#[test]
+fn a_word_that_is_no_choice_is_refused() {
+    assert_eq!(
+        refused_file("sharding = 'modula'"),
+        r#"setting sharding = "modula": it is one of "ketama", "pymemcache", "libmemcached", "python-memcached""#
+    );
+    assert_eq!(
+        refused_file("format = 'pickle'"),
+        r#"setting format = "pickle": it is one of "unix-seconds", "django""#
+    );
+    assert_eq!(refused_file("format = 5"), "setting format = 5: text is needed");
+    for sharding in ["ketama", "pymemcache", "libmemcached", "python-memcached"] {
+        assert_eq!(sharding.parse::<Sharding>().unwrap().to_string(), sharding);
+    }
+}
+
+#[cfg(feature = "django")]
+#[test]
+fn a_zone_that_does_not_exist_is_refused() {
+    let told = r#"setting time_zone = "Mars/Phobos": failed to parse timezone"#;
+    assert_eq!(refused_file("time_zone = 'Mars/Phobos'"), told);
+    assert_eq!(Settings::django("Mars/Phobos").unwrap_err().to_string(), told);
+    let settings = Settings::django("Europe/Berlin").unwrap();
+    assert_eq!(settings.key_prefix(), ":1:seen_");
+    assert_eq!(settings.format(), Format::Django);
+    assert_eq!(settings.time_zone(), "Europe/Berlin");
+    assert_eq!(settings.sharding(), Sharding::Pymemcache);
+}
+
+#[cfg(not(feature = "django"))]
+#[test]
+fn what_needs_the_feature_is_refused_by_its_name() {
+    assert_eq!(refused_file("format = 'django'"), "setting format = django: it needs the feature `django`");
+    assert_eq!(
+        refused_file("time_zone = 'Europe/Berlin'"),
+        r#"setting time_zone = "Europe/Berlin": any zone but UTC needs the feature `django`"#
+    );
 }
 
 #[test]
@@ -221,6 +297,9 @@ fn the_environment_sets_everything() {
             ("LAST_SEEN_ONLINE_TIMEOUT", "60"),
             ("LAST_SEEN_LAST_SEEN_TIMEOUT", "1d"),
             ("LAST_SEEN_KEY_PREFIX", "42"),
+            ("LAST_SEEN_FORMAT", "unix-seconds"),
+            ("LAST_SEEN_TIME_ZONE", "UTC"),
+            ("LAST_SEEN_SHARDING", "libmemcached"),
             ("LAST_SEEN_SERVER_TIMEOUT", "1s"),
             ("LAST_SEEN_MAX_CONNECTIONS", "3"),
             ("LAST_SEEN_PORT", "tcp://10.0.0.1:80"),
@@ -238,6 +317,7 @@ fn child_reads_the_environment() {
         .with_online_timeout(secs(60))
         .with_last_seen_timeout(secs(86_400))
         .with_key_prefix("42")
+        .with_sharding(Sharding::Libmemcached)
         .with_server_timeout(secs(1))
         .with_max_connections(3);
     assert_eq!(Settings::from_env().unwrap(), expected);

@@ -100,6 +100,7 @@ fn anything_else_is_an_error_that_shows_what_is_there() {
         b"\0",
         b"{\"t\":1774787696}",
         b"\x80\x05\x95*\0\0\0\0\0\0\0\x8c\x08datetime",
+        b"cdatetime\ndatetime\n",
         "１７７４７８７６９６".as_bytes(),
     ] {
         told(value);
@@ -123,4 +124,11 @@ fn what_is_seen_next_replaces_a_bad_value() {
     cache.refuses(0, b"soon");
     cache.tracker.seen("alice").unwrap();
     assert!(cache.tracker.online("alice").unwrap());
+}
+
+#[cfg(not(feature = "django"))]
+#[test]
+fn a_pickle_names_the_feature_that_reads_it() {
+    let told = Cache::start().refuses(1, b"\x80\x05\x95*\0\0\0\0\0\0\0\x8c\x08datetime");
+    assert!(told.ends_with(", a pickle, which the feature `django` reads"), "{told}");
 }

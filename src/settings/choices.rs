@@ -1,0 +1,73 @@
+//! Settings that are one of a few words.
+
+use std::{fmt, str::FromStr};
+
+use crate::error::{Quoted, SettingsError};
+
+/// An enum whose variants have names in files, in the environment and on command lines.
+macro_rules! choices {
+    (
+        $(#[$about:meta])*
+        $setting:literal, $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal),* $(,)? }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$doc])* $variant),*
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $(Self::$variant => $text),* })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = SettingsError;
+
+            fn from_str(text: &str) -> Result<Self, SettingsError> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => {
+                        let known = [$(concat!("\"", $text, "\"")),*].join(", ");
+                        Err(SettingsError::new($setting, Quoted(text), format!("it is one of {known}")))
+                    }
+                }
+            }
+        }
+    };
+}
+
+choices! {
+    /// How times are written. Reading takes every form, whatever is set here.
+    "format", Format {
+        /// `unix-seconds`, the default: ASCII digits, which every client of every language reads.
+        #[default]
+        UnixSeconds = "unix-seconds",
+        /// `django`: what an unchanged Django site writes and reads, a pickled datetime in local time
+        /// without a zone. Needs the feature `django`.
+        Django = "django",
+    }
+}
+
+choices! {
+    /// Which of several servers holds a key. Every program of a site has to decide alike; with one server
+    /// they all do.
+    "sharding", Sharding {
+        /// `ketama`, the default: libmemcached's weighted ring. PHP with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc
+        /// with `ketama_weighted`, Node's memcached, twemproxy with md5 and ketama. A server more or less
+        /// moves few keys.
+        #[default]
+        Ketama = "ketama",
+        /// `pymemcache`: pymemcache's `HashClient`, and so Django's `PyMemcacheCache`. A server more or less
+        /// moves few keys.
+        Pymemcache = "pymemcache",
+        /// `libmemcached`: the default of PHP's memcached and of pylibmc, and so Django's `PyLibMCCache`. A
+        /// server more or less moves most keys.
+        Libmemcached = "libmemcached",
+        /// `python-memcached`: python-memcached, Django's former `MemcachedCache` and Perl's clients. A server
+        /// more or less moves most keys.
+        PythonMemcached = "python-memcached",
+    }
+}

@@ -1,0 +1,70 @@
+//! What is asked in the meta protocol, and what the answers mean; no I/O.
+
+use std::{io, time::Duration};
+
+use memcache::exp::{Delete, Error as ClientError, Get, GetResult, Meta, Set, Ttl};
+
+use super::super::{Item, When, Write};
+use crate::{
+    error::Error,
+    record::{Key, Value},
+    settings::Server,
+};
+
+pub(super) fn get(key: &Key) -> Get {
+    Get::new(key.as_str())
+}
+
+pub(super) fn inspect(key: &Key) -> Get {
+    get(key).meta(Meta::NONE.ttl())
+}
+
+pub(super) fn set(write: &Write) -> Set {
+    let set = Set::new(write.key.as_str(), &write.value.bytes)
+        .client_flags(write.value.flags)
+        .ttl(Ttl::secs(write.expiry));
+    match write.when {
+        When::Always => set,
+        When::Absent => set.add(),
+        When::Present => set.replace(),
+    }
+}
+
+pub(super) fn delete(key: &Key) -> Delete {
+    Delete::new(key.as_str())
+}
+
+/// A placeholder that some other client is about to fill is no record yet.
+pub(super) fn value(found: GetResult) -> Option<Value> {
+    found
+        .hit()
+        .then(|| Value { flags: found.client_flags.unwrap_or(0), bytes: found.value.unwrap_or_default() })
+}
+
+pub(super) fn item(found: GetResult) -> Option<Item> {
+    // An item that never expires has -1.
+    let expires_in = found.item.ttl.and_then(|left| u64::try_from(left).ok()).map(Duration::from_secs);
+    value(found).map(|value| Item { value, expires_in })
+}
+
+/// What failed; `None` for the bare `ERROR` that only a question to the server explains.
+pub(super) fn error(server: &Server, timeout: Duration, failed: ClientError) -> Option<Error> {
+    let name = server.name();
+    Some(match failed {
+        // Every failed write comes wrapped so, those with a definite answer too.
+        ClientError::Ambiguous { source, .. } => return error(server, timeout, *source),
+        ClientError::Io(error) => Error::unavailable(name, error),
+        ClientError::Timeout { .. } => {
+            let message = format!("no answer within {}", humantime::format_duration(timeout));
+            Error::unavailable(name, io::Error::new(io::ErrorKind::TimedOut, message))
+        }
+        // From a server at its connection limit, and from one that does not know the command.
+        ClientError::Rejected(message) if message == "ERROR" => return None,
+        ClientError::Server(message) | ClientError::Rejected(message) => Error::rejected(name, message),
+        ClientError::Protocol(message) => {
+            Error::unavailable(name, io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+        // Usage errors, which a legal key, a value and an expiry of at least a second cannot cause.
+        other => Error::unavailable(name, io::Error::other(other.to_string())),
+    })
+}

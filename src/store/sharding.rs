@@ -1,0 +1,321 @@
+//! Which of several servers holds a key: four rules, each exactly as in the clients it is named for.
+//! Of three servers, a client with another rule looks for about two keys of three on the wrong one.
+
+use std::ffi::c_char;
+use std::hash::Hasher as _;
+
+use hash32::{Hasher as _, Murmur3Hasher};
+
+use crate::settings::Sharding;
+
+/// The port that libmemcached leaves out of a server's name on the ring.
+const DEFAULT_PORT: u16 = 11211;
+
+/// Where keys live. Built once for a list of servers; a look-up allocates nothing.
+#[derive(Debug)]
+pub(crate) struct Placement(Rule);
+
+#[derive(Debug)]
+enum Rule {
+    Single,
+    /// Points by their place on the ring, lowest first.
+    Ring(Vec<Point>),
+    /// Servers by name, lowest first.
+    Rendezvous(Vec<Node>),
+    Modulo(fn(&[u8]) -> u32, usize),
+}
+
+#[derive(Debug)]
+struct Point {
+    place: u32,
+    server: u32,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// Has taken in `name-`; what is missing is the key.
+    hasher: Murmur3Hasher,
+    server: usize,
+}
+
+impl Placement {
+    /// The servers are hosts as configured (a name and its address give two different rings), ports
+    /// and weights, in list order. Only the ring heeds weights, as libmemcached does up to 65,535.
+    /// An IPv6 address may stand in brackets or not.
+    pub(crate) fn new<'a>(sharding: Sharding, servers: impl Iterator<Item = (&'a str, u16, u16)>) -> Self {
+        // pymemcache and pylibmc take the brackets off before they hash; PHP is given none.
+        let servers: Vec<_> =
+            servers.map(|(host, port, weight)| (host.trim_matches(['[', ']']), port, weight)).collect();
+        Self(match sharding {
+            _ if servers.len() < 2 => Rule::Single,
+            Sharding::Ketama => Rule::Ring(ring(&servers)),
+            Sharding::Pymemcache => Rule::Rendezvous(nodes(&servers)),
+            Sharding::Libmemcached => Rule::Modulo(one_at_a_time, servers.len()),
+            Sharding::PythonMemcached => Rule::Modulo(shifted_crc, servers.len()),
+        })
+    }
+
+    /// The index of the server that holds the key.
+    pub(crate) fn server_of(&self, key: &str) -> usize {
+        match &self.0 {
+            Rule::Single => 0,
+            Rule::Ring(points) => {
+                let [place, ..] = words(key);
+                let next = points.partition_point(|point| point.place < place);
+                // The ring closes: behind the last point comes the first.
+                let point = points.get(next).or_else(|| points.first());
+                point.map_or(0, |point| point.server as usize)
+            }
+            // The last of equals wins, and that is the greater name.
+            Rule::Rendezvous(nodes) => nodes
+                .iter()
+                .max_by_key(|node| {
+                    let mut hasher = node.hasher.clone();
+                    feed(&mut hasher, key);
+                    hasher.finish32()
+                })
+                .map_or(0, |node| node.server),
+            Rule::Modulo(hash, servers) => hash(key.as_bytes()) as usize % servers,
+        }
+    }
+
+    /// Splits a batch, so that each server is asked once.
+    pub(crate) fn split<T>(&self, batch: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<Share<T>> {
+        let mut shares: Vec<Share<T>> = Vec::new();
+        for (position, item) in batch.into_iter().enumerate() {
+            let server = self.server_of(key(&item));
+            let share = match shares.iter_mut().find(|share| share.server == server) {
+                Some(share) => share,
+                None => shares.push_mut(Share { server, items: Vec::new(), positions: Vec::new() }),
+            };
+            share.items.push(item);
+            share.positions.push(position);
+        }
+        shares
+    }
+}
+
+/// What one server holds of a batch.
+#[derive(Debug)]
+pub(crate) struct Share<T> {
+    pub(crate) server: usize,
+    pub(crate) items: Vec<T>,
+    /// Where the items stood in the batch.
+    positions: Vec<usize>,
+}
+
+impl<T> Share<T> {
+    /// The same share with what came of its items.
+    pub(crate) fn answered<R>(self, answer: impl FnOnce(Vec<T>) -> Vec<R>) -> Share<R> {
+        Share { server: self.server, items: answer(self.items), positions: self.positions }
+    }
+}
+
+/// The answers of all servers, in the order of the batch.
+pub(crate) fn gather<R>(mut shares: Vec<Share<R>>) -> Vec<R> {
+    if let [_] = &shares[..] {
+        return shares.remove(0).items;
+    }
+    let count = shares.iter().map(|share| share.items.len()).sum();
+    let mut gathered: Vec<Option<R>> = std::iter::repeat_with(|| None).take(count).collect();
+    for share in shares {
+        for (position, answer) in share.positions.into_iter().zip(share.items) {
+            gathered[position] = Some(answer);
+        }
+    }
+    gathered.into_iter().flatten().collect()
+}
+
+/// Weighted ketama as in `update_continuum` of libmemcached's hosts.cc.
+fn ring(servers: &[(&str, u16, u16)]) -> Vec<Point> {
+    let total: u64 = servers.iter().map(|&(.., weight)| u64::from(weight)).sum();
+    let mut points = Vec::with_capacity(servers.len() * 160);
+    for (server, &(host, port, weight)) in (0..).zip(servers) {
+        let name = match port {
+            DEFAULT_PORT => host.to_owned(),
+            _ => format!("{host}:{port}"),
+        };
+        // For a server of mean weight 40 MD5s, of four points each. The mixture of precisions is
+        // part of the rule: of 25 equal servers (or 47, 50, ..) each gets 39.
+        let share = weight as f32 / total as f32 * 160.0 / 4.0 * servers.len() as f32;
+        let groups = (f64::from(share) + 1e-10) as f32 as u32;
+        for group in 0..groups {
+            let places = words(&format!("{name}-{group}"));
+            points.extend(places.map(|place| Point { place, server }));
+        }
+    }
+    // Stable, as glibc's qsort: of two servers on one place the first in the list comes first.
+    points.sort_by_key(|point| point.place);
+    points
+}
+
+/// The MD5 as four little-endian numbers. libmemcached hashes a key to the first of them.
+fn words(text: &str) -> [u32; 4] {
+    let md5 = u128::from_le_bytes(md5::compute(text).0);
+    [0, 32, 64, 96].map(|shift| (md5 >> shift) as u32)
+}
+
+/// Rendezvous as in pymemcache's rendezvous.py: each server draws the murmur3 of `host:port-key`,
+/// and the highest number wins.
+fn nodes(servers: &[(&str, u16, u16)]) -> Vec<Node> {
+    let mut names: Vec<_> =
+        (0..).zip(servers).map(|(server, (host, port, _))| (format!("{host}:{port}"), server)).collect();
+    names.sort();
+    names
+        .into_iter()
+        .map(|(name, server)| {
+            let mut hasher = Murmur3Hasher::default();
+            feed(&mut hasher, &name);
+            feed(&mut hasher, "-");
+            Node { hasher, server }
+        })
+        .collect()
+}
+
+/// pymemcache hashes the lowest eight bits of every code point, not the UTF-8.
+fn feed(hasher: &mut Murmur3Hasher, text: &str) {
+    if text.is_ascii() {
+        return hasher.write(text.as_bytes());
+    }
+    for c in text.chars() {
+        hasher.write_u8(u32::from(c) as u8);
+    }
+}
+
+/// Bob Jenkins' hash as in libhashkit's `one_at_a_time.cc`, which adds C's plain `char`s: signed on
+/// x86-64, unsigned on ARM Linux. Then so must ours be, or we and a PHP on the same machine part
+/// over keys beyond ASCII.
+fn one_at_a_time(key: &[u8]) -> u32 {
+    let mut hash = key.iter().fold(0u32, |hash, &byte| {
+        let hash = hash.wrapping_add_signed(i32::from(byte as c_char));
+        let hash = hash.wrapping_add(hash << 10);
+        hash ^ (hash >> 6)
+    });
+    hash = hash.wrapping_add(hash << 3);
+    hash ^= hash >> 11;
+    hash.wrapping_add(hash << 15)
+}
+
+/// `cmemcache_hash` of python-memcached's memcache.py.
+fn shifted_crc(key: &[u8]) -> u32 {
+    (crc32fast::hash(key) >> 16) & 0x7fff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sharding::*;
+    use super::*;
+
+    const ALL: [Sharding; 4] = [Ketama, Pymemcache, Libmemcached, PythonMemcached];
+
+    /// Where the keys (between blanks) live, a digit each.
+    fn places(sharding: Sharding, servers: &[(&str, u16, u16)], keys: &str) -> String {
+        let placement = Placement::new(sharding, servers.iter().copied());
+        let digit = |key| placement.server_of(key).to_string();
+        keys.split(' ').map(digit).collect()
+    }
+
+    fn keys(count: usize) -> String {
+        let keys: Vec<_> = (0..count).map(|i| format!("seen_user{i}")).collect();
+        keys.join(" ")
+    }
+
+    #[test]
+    fn every_key_lives_where_the_real_clients_put_it() {
+        let servers = [31801, 31802, 31803].map(|port| ("127.0.0.1", port, 1));
+        let mut rows = 0;
+        for row in include_str!("../../tests/data/placement.tsv").lines() {
+            let (sharding, row) = match row.split_once('\t') {
+                Some(("A", row)) => (Pymemcache, row),
+                Some(("B", row)) => (Libmemcached, row),
+                Some(("F", row)) => (Ketama, row),
+                Some(("G", row)) => (PythonMemcached, row),
+                _ => continue,
+            };
+            let (client, numbers) = row.split_once('\t').unwrap();
+            let ours = places(sharding, &servers, &keys(200));
+            // The file counts servers from one.
+            let ours = ours.replace('2', "3").replace('1', "2").replace('0', "1");
+            assert_eq!(ours, numbers, "{client}");
+            rows += 1;
+        }
+        assert_eq!(rows, 11);
+    }
+
+    /// The digits are pylibmc's and PHP's, pymemcache's and python-memcached's own answers.
+    #[test]
+    fn so_do_keys_beyond_ascii_and_keys_on_weighted_servers() {
+        let keys = "seen_josé seen_張伟 seen_𠀀😀 seen_ł :1:seen_alice seen_weiß seen_naïve seen_Ω";
+        let servers = [("a", 11211, 1), ("b", 11211, 1), ("c", 11211, 1)];
+        let weighted = [("a", 11211, 1), ("b", 11211, 2), ("c", 11212, 3)];
+        assert_eq!(places(Ketama, &weighted, keys), "12212220");
+        assert_eq!(places(Pymemcache, &servers, keys), "00200102");
+        assert_eq!(places(PythonMemcached, &servers, keys), "20220001");
+        // Made where C's `char` is signed.
+        if c_char::MIN != 0 {
+            assert_eq!(places(Libmemcached, &servers, keys), "22102202");
+        }
+    }
+
+    #[test]
+    fn one_server_holds_everything() {
+        for sharding in ALL {
+            assert_eq!(places(sharding, &[("a", 1, 1)], "x y é"), "000");
+        }
+    }
+
+    #[test]
+    fn of_25_equal_servers_each_has_39_groups_of_points_as_in_libmemcached() {
+        for (count, groups) in [(2, 40), (24, 40), (25, 39), (26, 40), (47, 39), (100, 39)] {
+            assert_eq!(ring(&vec![("a", 1, 1); count]).len(), count * groups * 4);
+        }
+    }
+
+    #[test]
+    fn a_key_that_hits_a_point_lives_there() {
+        // A point is the hash of its name.
+        let servers = [("a", 11211, 1), ("b", 11211, 1)];
+        assert_eq!(places(Ketama, &servers, "b-0 b-1 b-2 b-3 b-4 b-5 b-6"), "1111111");
+        assert_eq!(places(Ketama, &servers, "a-0 a-1 a-2 a-3 a-4 a-5 a-6"), "0000000");
+    }
+
+    #[test]
+    fn of_two_servers_on_one_point_the_first_in_the_list_has_it() {
+        let (a, b) = (("c1212-17", 11211, 1), ("c1212-28", 11211, 1));
+        for servers in [[a, b], [b, a]] {
+            let ring = ring(&servers);
+            let at = ring.iter().filter(|point| point.place == 96_638_121);
+            assert!(at.map(|point| point.server).eq([0, 1]));
+        }
+    }
+
+    #[test]
+    fn of_two_equal_draws_the_greater_name_wins() {
+        // pymemcache sees no difference between an A and an L with a stroke, U+0141.
+        let servers = [("cacheA", 1, 1), ("cache\u{141}", 1, 1)];
+        assert_eq!(places(Pymemcache, &servers, "x y z"), "111");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_the_same_server_with_and_without_brackets() {
+        let with = [("[2001:db8::1]", 11211, 1), ("[2001:db8::2]", 2, 1)];
+        let without = with.map(|(host, port, _)| (&host[1..12], port, 1));
+        for sharding in ALL {
+            let [with, without] = [with, without].map(|list| places(sharding, &list, &keys(20)));
+            assert_eq!(with, without);
+        }
+    }
+
+    #[test]
+    fn a_fourth_server_takes_a_quarter_of_the_keys_and_leaves_the_others_where_they_are() {
+        let servers = ["a", "b", "c", "d"].map(|host| (host, 11211, 1));
+        for sharding in [Ketama, Pymemcache] {
+            let three = places(sharding, &servers[..3], &keys(2000));
+            let four = places(sharding, &servers, &keys(2000));
+            let moved = three.chars().zip(four.chars()).filter(|(a, b)| a != b);
+            let to: String = moved.map(|(_, to)| to).collect();
+            assert_eq!(to.replace('3', ""), "");
+            assert!((400..600).contains(&to.len()), "{}", to.len());
+        }
+    }
+}
