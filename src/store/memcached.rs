@@ -1,8 +1,11 @@
 //! The memcached store, on the client crate's meta protocol. Nothing outside this folder names `memcache`.
 
 mod blocking;
+mod peer;
 mod status;
 mod wire;
+
+use std::sync::Arc;
 
 pub use status::{ServerInfo, ServerStatus};
 
@@ -16,20 +19,24 @@ use crate::{
     settings::{Server, Settings},
 };
 use blocking::Blocking;
+use peer::Peer;
 
 /// Some memcached servers, each with a client of its own.
 #[derive(Debug)]
 pub(crate) struct Memcached {
-    servers: Vec<Blocking>,
     placement: Placement,
+    peers: Vec<Arc<Peer>>,
+    servers: Vec<Blocking>,
 }
 
 impl Memcached {
     pub(super) fn new(servers: Vec<Server>, settings: &Settings) -> Self {
         let places = servers.iter().map(|server| (server.host(), server.port(), server.weight()));
         let placement = Placement::new(settings.sharding(), places);
-        let servers = servers.into_iter().map(|server| Blocking::new(server, settings)).collect();
-        Self { servers, placement }
+        let peer = |server| Arc::new(Peer::new(server, settings));
+        let peers: Vec<Arc<Peer>> = servers.into_iter().map(peer).collect();
+        let servers = peers.iter().cloned().map(Blocking::new).collect();
+        Self { placement, peers, servers }
     }
 
     fn holder(&self, key: &Key) -> &Blocking {
@@ -37,7 +44,7 @@ impl Memcached {
     }
 
     pub(super) fn server_of(&self, key: &Key) -> &str {
-        self.holder(key).server().name()
+        self.peers[self.placement.server_of(key.as_str())].server.name()
     }
 
     pub(super) fn get(&self, key: &Key) -> Result<Option<Value>> {

@@ -1,41 +1,28 @@
 //! One server, asked by threads that wait for the answer.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memcache::exp::{Error as ClientError, MetaClient, Operation};
 
 use super::{
+    peer::Peer,
     status::{self, ServerStatus},
-    wire,
 };
-use crate::{
-    error::{Error, Result},
-    settings::{Server, Settings},
-};
+use crate::error::{Error, Result};
 
 pub(super) struct Blocking {
-    server: Server,
-    timeout: Duration,
-    max_connections: usize,
+    peer: Arc<Peer>,
     /// Made at the first call: making it resolves the server's name.
     client: Mutex<Option<MetaClient>>,
 }
 
 impl Blocking {
-    pub(super) fn new(server: Server, settings: &Settings) -> Self {
-        let (timeout, max_connections) = (settings.server_timeout(), settings.max_connections());
-        Self { server, timeout, max_connections, client: Mutex::new(None) }
-    }
-
-    pub(super) fn server(&self) -> &Server {
-        &self.server
+    pub(super) fn new(peer: Arc<Peer>) -> Self {
+        Self { peer, client: Mutex::new(None) }
     }
 
     pub(super) fn status(&self) -> ServerStatus {
-        status::ask(&self.server, self.timeout)
+        status::ask(&self.peer.server, self.peer.timeout)
     }
 
     pub(super) fn run<O: Operation>(&self, operation: O) -> Result<O::Output> {
@@ -67,25 +54,18 @@ impl Blocking {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let made = MetaClient::builder()
-            .io_timeout(Some(self.timeout))
-            // The client waits as long for a free connection as for a dial.
-            .connect_timeout(Some(self.timeout / 2))
-            .max_connections(Some(self.max_connections))
-            .max_idle(self.max_connections)
-            .connect((self.server.host().to_owned(), self.server.port()))
-            .map_err(|error| self.error(error))?;
+        let address = (self.peer.server.host().to_owned(), self.peer.server.port());
+        let made = self.peer.builder().connect(address).map_err(|error| self.error(error))?;
         Ok(client.insert(made).clone())
     }
 
-    fn error(&self, error: ClientError) -> Error {
-        wire::error(&self.server, self.timeout, error)
-            .unwrap_or_else(|| status::explain_error(&self.server, self.timeout))
+    fn error(&self, failed: ClientError) -> Error {
+        self.peer.error(failed).unwrap_or_else(|| status::explain_error(&self.peer.server, self.peer.timeout))
     }
 }
 
 impl std::fmt::Debug for Blocking {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Blocking").field("server", &self.server.name()).finish_non_exhaustive()
+        f.debug_struct("Blocking").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
