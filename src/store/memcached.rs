@@ -1,7 +1,10 @@
 //! The memcached store, on the client crate's meta protocol. Nothing outside this folder names `memcache`.
 
 mod blocking;
+mod name;
 mod peer;
+mod probe;
+mod slots;
 mod status;
 mod wire;
 
@@ -67,13 +70,18 @@ impl Memcached {
     }
 
     pub(super) fn set(&self, write: &Write) -> Result<bool> {
-        self.holder(&write.key).run(wire::set(write)).map(|done| done.applied())
+        let server = self.placement.server_of(write.key.as_str());
+        self.peers[server].has_room([write].into_iter())?;
+        self.servers[server].run(wire::set(write)).map(|done| done.applied())
     }
 
     pub(super) fn set_many(&self, writes: Vec<Write>) -> Vec<Result<bool>> {
         let shares = self.placement.split(writes, |write| write.key.as_str()).into_iter().map(|share| {
-            let server = &self.servers[share.server];
+            let (peer, server) = (&self.peers[share.server], &self.servers[share.server]);
             share.answered(|writes| {
+                if let Err(error) = peer.has_room(writes.iter()) {
+                    return writes.iter().map(|_| Err(error.clone())).collect();
+                }
                 let done = server.run_many(writes.iter().map(wire::set).collect());
                 done.into_iter().map(|done| done.map(|done| done.applied())).collect()
             })
