@@ -61,7 +61,7 @@ fn no_read_through_a_bad_network_gives_another_users_time() {
                             match answer {
                                 Ok(presence) => assert_eq!(presence.last_seen, Some(time_of(*user))),
                                 Err(error) => {
-                                    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}")
+                                    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
                                 }
                             }
                         }

@@ -70,7 +70,7 @@ fn a_server_out_of_memory_is_not_dialled_for_each_request() {
         }
         match tracker.seen("one-more-user") {
             Err(Error::Rejected { message, .. }) => {
-                assert!(message.starts_with("out of memory"), "{message}")
+                assert!(message.starts_with("out of memory"), "{message}");
             }
             other => panic!("{other:?}"),
         }

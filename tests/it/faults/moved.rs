@@ -1,5 +1,5 @@
 //! A server behind a name: the name comes late, moves, or never resolves. The resolver is the system's, and
-//! nss_wrapper gives it a hosts file of the test's.
+//! `nss_wrapper` gives it a hosts file of the test's.
 
 use std::{
     fs,

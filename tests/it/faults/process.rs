@@ -46,7 +46,8 @@ fn the_child_of_a_fork_asks_a_server_that_its_parent_let_rest() {
         let tracker = memcached.tracker();
         let lost = Tracker::connect(&nowhere()).unwrap();
         memcached.kill();
-        (until_at_rest(&tracker), until_at_rest(&lost));
+        until_at_rest(&tracker);
+        until_at_rest(&lost);
         memcached.restart();
         match fork::fork().unwrap() {
             Fork::Child => {
