@@ -1,6 +1,9 @@
 //! One server, asked by threads that wait for the answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use memcache::exp::{Error as ClientError, MetaClient, Operation};
 
@@ -12,13 +15,21 @@ use crate::error::{Error, Result};
 
 pub(super) struct Blocking {
     peer: Arc<Peer>,
+    timeout: Duration,
     /// Made at the first call: making it resolves the server's name.
     client: Mutex<Option<MetaClient>>,
 }
 
 impl Blocking {
     pub(super) fn new(peer: Arc<Peer>) -> Self {
-        Self { peer, client: Mutex::new(None) }
+        let timeout = peer.timeout;
+        Self { peer, timeout, client: Mutex::new(None) }
+    }
+
+    /// A client for the background, where a batch may take its time.
+    pub(super) fn patient(peer: Arc<Peer>) -> Self {
+        let timeout = peer.timeout.max(Duration::from_secs(1));
+        Self { peer, timeout, client: Mutex::new(None) }
     }
 
     pub(super) fn status(&self) -> ServerStatus {
@@ -55,12 +66,14 @@ impl Blocking {
             return Ok(client.clone());
         }
         let address = (self.peer.server.host().to_owned(), self.peer.server.port());
-        let made = self.peer.builder().connect(address).map_err(|error| self.error(error))?;
+        let made = self.peer.builder(self.timeout).connect(address).map_err(|error| self.error(error))?;
         Ok(client.insert(made).clone())
     }
 
     fn error(&self, failed: ClientError) -> Error {
-        self.peer.error(failed).unwrap_or_else(|| status::explain_error(&self.peer.server, self.peer.timeout))
+        self.peer
+            .error(failed, self.timeout)
+            .unwrap_or_else(|| status::explain_error(&self.peer.server, self.peer.timeout))
     }
 }
 

@@ -23,17 +23,17 @@ impl Peer {
     }
 
     /// A client for this server, still to be connected.
-    pub(super) fn builder(&self) -> MetaClientBuilder {
+    pub(super) fn builder(&self, timeout: Duration) -> MetaClientBuilder {
         MetaClient::builder()
-            .io_timeout(Some(self.timeout))
+            .io_timeout(Some(timeout))
             // The client waits as long for a free connection as for a dial.
-            .connect_timeout(Some(self.timeout / 2))
+            .connect_timeout(Some(timeout / 2))
             .max_connections(Some(self.max_connections))
             .max_idle(self.max_connections)
     }
 
     /// What failed; `None` for the bare `ERROR` that only a question to the server explains.
-    pub(super) fn error(&self, failed: ClientError) -> Option<Error> {
-        wire::error(&self.server, self.timeout, failed)
+    pub(super) fn error(&self, failed: ClientError, timeout: Duration) -> Option<Error> {
+        wire::error(&self.server, timeout, failed)
     }
 }
