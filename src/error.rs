@@ -30,7 +30,6 @@ pub enum Error {
     /// The server refused the connection, cut it, was at its connection limit, gave no answer in time or gave
     /// one that is not memcached's; or its name did not resolve. Whether a write arrived is not known.
     #[error("memcached at {server} is unavailable")]
-    #[non_exhaustive]
     Unavailable {
         /// The server as the settings name it.
         server: String,
@@ -41,7 +40,6 @@ pub enum Error {
     /// The server answered with an error: out of memory, a value too large, meta commands unknown (memcached
     /// before 1.6).
     #[error("memcached at {server} answered {}", Quoted(message))]
-    #[non_exhaustive]
     Rejected {
         /// The server as the settings name it.
         server: String,
@@ -52,7 +50,6 @@ pub enum Error {
 
     /// What is stored under the key is not a time that can be believed, or the time given cannot be stored.
     #[error("the value under {} is not a time that can be believed", Quoted(key))]
-    #[non_exhaustive]
     Value {
         /// The key, prefix and user.
         key: String,

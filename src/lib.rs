@@ -72,8 +72,10 @@
 
 mod error;
 mod global;
+mod pending;
 mod presence;
 mod record;
+mod recorder;
 mod settings;
 mod store;
 mod tracker;
@@ -81,6 +83,7 @@ mod tracker;
 pub use error::{Error, InvalidUser, Result, SettingsError, ValueError};
 pub use global::{global, set_global};
 pub use presence::{Ago, Presence};
+pub use recorder::{Event, Recorder, RecorderStats};
 pub use settings::{Format, Settings, Sharding};
 pub use store::{ServerInfo, ServerStatus};
 pub use tracker::{Inspection, Restored, StoredValue, Tracker};

@@ -6,6 +6,7 @@ mod pickle;
 mod text;
 
 use std::{
+    borrow::Borrow,
     fmt::{self, Display, Write},
     time::Duration,
 };
@@ -27,17 +28,53 @@ const MAX_VALUE: usize = 1024;
 
 /// A legal memcached key: prefix and user. Whoever holds one need not check again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key(String);
+pub(crate) struct Key(Box<str>);
 
 impl Key {
     /// Refuses what does not fit, and never rewrites it: other stacks would have to copy the rewriting, and
     /// cutting makes two users one.
     pub(crate) fn new(prefix: &str, user: impl Display) -> Result<Self> {
-        let mut text = Bounded(String::with_capacity(prefix.len() + 32));
-        text.0.push_str(prefix);
-        let written = write!(text, "{user}");
-        let (key, name) = (&text.0, &text.0[prefix.len()..]);
-        let reason = if key.len() > MAX_KEY {
+        KeyBuffer::new().key(prefix, user).map(Self::from)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Of a key that a [`KeyBuffer`] has checked.
+impl From<&str> for Key {
+    fn from(checked: &str) -> Self {
+        Self(checked.into())
+    }
+}
+
+/// Where a key is put together and checked, without an allocation.
+pub(crate) struct KeyBuffer {
+    bytes: [u8; MAX_KEY],
+    len: usize,
+    full: bool,
+}
+
+impl KeyBuffer {
+    pub(crate) fn new() -> Self {
+        Self { bytes: [0; MAX_KEY], len: 0, full: false }
+    }
+
+    /// The key of a user, legal.
+    pub(crate) fn key(&mut self, prefix: &str, user: impl Display) -> Result<&str> {
+        (self.len, self.full) = (0, false);
+        let written = self.write_str(prefix).and_then(|()| write!(self, "{user}"));
+        // Whole strings are written, the last one cut between two characters.
+        let key = std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default();
+        let name = &key[prefix.len().min(key.len())..];
+        let reason = if self.full {
             format!("longer than {MAX_KEY} bytes with the prefix")
         } else if written.is_err() {
             "its Display failed".to_owned()
@@ -49,33 +86,31 @@ impl Key {
                 byte => format!("control byte 0x{byte:02x} at byte {at}"),
             }
         } else {
-            return Ok(Self(text.0));
+            return Ok(key);
         };
         Err(InvalidUser::new(name, reason).into())
     }
+}
 
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+/// Stops a user that displays as megabytes at the limit.
+impl Write for KeyBuffer {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let room = MAX_KEY - self.len;
+        let part = &part.as_bytes()[..if part.len() <= room {
+            part.len()
+        } else {
+            self.full = true;
+            part.floor_char_boundary(room)
+        }];
+        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
+        self.len += part.len();
+        if self.full { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
 /// Whether memcached's text protocol carries the byte in a key.
 pub(crate) fn legal(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
-}
-
-/// Stops a user that displays as megabytes soon after the limit.
-struct Bounded(String);
-
-impl Write for Bounded {
-    fn write_str(&mut self, part: &str) -> fmt::Result {
-        if self.0.len() > MAX_KEY {
-            return Err(fmt::Error);
-        }
-        let end = part.floor_char_boundary(MAX_KEY + 4);
-        self.0.push_str(&part[..end]);
-        if end < part.len() { Err(fmt::Error) } else { Ok(()) }
-    }
 }
 
 /// A value as memcached keeps it.
@@ -104,7 +139,7 @@ impl Codec {
     /// language reads as a number with one call; or what an unchanged Django writes.
     pub(crate) fn encode(&self, key: &Key, at: DateTime<Utc>) -> Result<Value> {
         if !(0..=253_402_300_799).contains(&at.timestamp()) {
-            return Err(Error::Value { key: key.0.clone(), source: ValueError::unwritable(at) });
+            return Err(Error::Value { key: key.as_str().to_owned(), source: ValueError::unwritable(at) });
         }
         Ok(match self.format {
             // Django's libraries give a pickle these flags.
@@ -117,7 +152,7 @@ impl Codec {
     /// The time in a value, whoever wrote it. Goes by the bytes, not by the flags, which each client numbers
     /// in its own way, and not by the format. A time more than `online_timeout` ahead of `now` is not believed.
     pub(crate) fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        let error = |source| Error::Value { key: key.0.clone(), source };
+        let error = |source| Error::Value { key: key.as_str().to_owned(), source };
         let unreadable = |why| error(ValueError::unreadable(value.flags, &value.bytes, why));
         let at = self.read(&value.bytes).map_err(unreadable)?;
         let ahead = TimeDelta::seconds(at.timestamp() - now.timestamp());

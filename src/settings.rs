@@ -22,6 +22,9 @@ const MAX_LAST_SEEN_TIMEOUT: Duration = Duration::from_secs(5 * 365 * DAY.as_sec
 
 const MAX_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
+const MIN_FLUSH_EVERY: Duration = Duration::from_millis(10);
+const MAX_FLUSH_EVERY: Duration = Duration::from_secs(60);
+
 /// memcached allows 1,024 connections by default, for all its clients.
 const MAX_CONNECTIONS: usize = 1_000;
 
@@ -56,6 +59,8 @@ pub struct Settings {
     sharding: Sharding,
     server_timeout: Duration,
     max_connections: usize,
+    flush_every: Duration,
+    recorder_capacity: usize,
 }
 
 impl Default for Settings {
@@ -70,6 +75,8 @@ impl Default for Settings {
             sharding: Sharding::default(),
             server_timeout: Duration::from_millis(100),
             max_connections: 8,
+            flush_every: Duration::from_secs(1),
+            recorder_capacity: 100_000,
         }
     }
 }
@@ -182,6 +189,22 @@ impl Settings {
         self
     }
 
+    /// Sets how often a [`Recorder`](crate::Recorder) writes what it has noted; 10 ms to 1 min. Defaults to
+    /// 1 s.
+    #[must_use]
+    pub fn with_flush_every(mut self, period: Duration) -> Self {
+        self.flush_every = period;
+        self
+    }
+
+    /// Sets how many users a [`Recorder`](crate::Recorder) keeps that are yet to be written; at least 1.
+    /// Defaults to 100,000.
+    #[must_use]
+    pub fn with_recorder_capacity(mut self, users: usize) -> Self {
+        self.recorder_capacity = users;
+        self
+    }
+
     /// The servers as they were set.
     pub fn servers(&self) -> &[String] {
         &self.servers
@@ -227,6 +250,16 @@ impl Settings {
         self.max_connections
     }
 
+    /// How often a recorder writes what it has noted.
+    pub fn flush_every(&self) -> Duration {
+        self.flush_every
+    }
+
+    /// How many users a recorder keeps that are yet to be written.
+    pub fn recorder_capacity(&self) -> usize {
+        self.recorder_capacity
+    }
+
     /// Checks the settings, each alone and beside the others, and gives the servers.
     pub(crate) fn check(&self) -> Result<Servers, SettingsError> {
         let whole_seconds = |setting, value: Duration, limit: Duration, limit_name| {
@@ -258,6 +291,12 @@ impl Settings {
         }
         if !(1..=MAX_CONNECTIONS).contains(&self.max_connections) {
             return refuse("max_connections", self.max_connections.to_string(), "1 to 1000 are possible");
+        }
+        if !(MIN_FLUSH_EVERY..=MAX_FLUSH_EVERY).contains(&self.flush_every) {
+            return refuse("flush_every", parse::text(self.flush_every), "10ms to 1m are possible");
+        }
+        if self.recorder_capacity == 0 {
+            return refuse("recorder_capacity", "0".to_owned(), "at least 1 is needed");
         }
         let prefix = format!("{:?}", self.key_prefix);
         if self.key_prefix.is_empty() {

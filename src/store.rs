@@ -5,7 +5,7 @@ mod memcached;
 mod memory;
 mod sharding;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use memcached::{ServerInfo, ServerStatus};
 
@@ -33,30 +33,43 @@ pub(crate) enum When {
     Always,
     Absent,
     Present,
+    /// The value is still the one that was read with this [`Item::cas`].
+    Unchanged(u64),
 }
 
-/// A value, and how long the store will keep it; `None` for as long as it can.
+/// A value and what the store knows of it.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) value: Value,
+    /// How long it will be kept; `None` for as long as there is room.
     pub(crate) expires_in: Option<Duration>,
+    /// Differs after each write.
+    pub(crate) cas: u64,
 }
 
 #[derive(Debug)]
 pub(crate) enum Store {
-    Memory(Memory),
+    Memory(Arc<Memory>),
     Memcached(Memcached),
 }
 
 impl Store {
     pub(crate) fn memory() -> Self {
-        Self::Memory(Memory::new())
+        Self::Memory(Arc::new(Memory::new()))
     }
 
     pub(crate) fn new(servers: Servers, settings: &Settings) -> Self {
         match servers {
             Servers::Memory => Self::memory(),
             Servers::Memcached(servers) => Self::Memcached(Memcached::new(servers, settings)),
+        }
+    }
+
+    /// The same store for work in the background: waits longer for a server, on connections of its own.
+    pub(crate) fn patient(&self) -> Self {
+        match self {
+            Self::Memory(memory) => Self::Memory(memory.clone()),
+            Self::Memcached(memcached) => Self::Memcached(memcached.patient()),
         }
     }
 
@@ -84,27 +97,35 @@ impl Store {
         }
     }
 
+    /// As [`get_many`](Self::get_many), with what [`inspect`](Self::inspect) tells.
+    pub(crate) fn inspect_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Item>>> {
+        match self {
+            Self::Memory(memory) => keys.into_iter().map(|key| Ok(memory.get(key))).collect(),
+            Self::Memcached(memcached) => memcached.inspect_many(keys),
+        }
+    }
+
     /// Says whether it was written: `false` where [`When`] did not hold.
-    pub(crate) fn set(&self, write: Write) -> Result<bool> {
+    pub(crate) fn set(&self, write: &Write) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.set(write)),
-            Self::Memcached(memcached) => memcached.set(&write),
+            Self::Memcached(memcached) => memcached.set(write),
         }
     }
 
     /// One answer a write, in order, in one round trip a server.
-    pub(crate) fn set_many(&self, writes: Vec<Write>) -> Vec<Result<bool>> {
+    pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
-            Self::Memory(memory) => writes.into_iter().map(|write| Ok(memory.set(write))).collect(),
+            Self::Memory(memory) => writes.iter().map(|write| Ok(memory.set(write))).collect(),
             Self::Memcached(memcached) => memcached.set_many(writes),
         }
     }
 
-    /// Says whether there was a record.
-    pub(crate) fn delete(&self, key: &Key) -> Result<bool> {
+    /// Says whether there was a record; with a [`cas`](Item::cas), whether it was still that one.
+    pub(crate) fn delete(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
         match self {
-            Self::Memory(memory) => Ok(memory.delete(key)),
-            Self::Memcached(memcached) => memcached.delete(key),
+            Self::Memory(memory) => Ok(memory.delete(key, cas)),
+            Self::Memcached(memcached) => memcached.delete(key, cas),
         }
     }
 

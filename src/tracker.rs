@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::{Error, Result},
+    pending::{Kind, Recorders},
     presence::Presence,
     record::{Codec, Key, Value},
     settings::Settings,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Records go to a server in pieces of as many, each one round trip.
-const PIECE: usize = 1_000;
+pub(crate) const PIECE: usize = 1_000;
 
 /// Remembers when each user was last seen. A clone is a handle on the same store.
 ///
@@ -44,6 +45,7 @@ struct Shared {
     settings: Settings,
     codec: Codec,
     store: Store,
+    recorders: Recorders,
 }
 
 impl Tracker {
@@ -61,7 +63,14 @@ impl Tracker {
     pub fn in_memory() -> Self {
         let settings = Settings::default().with_servers(["memory:"]);
         let codec = Codec::new(settings.online_timeout());
-        Self { shared: Arc::new(Shared { settings, codec, store: Store::memory() }) }
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                codec,
+                store: Store::memory(),
+                recorders: Recorders::default(),
+            }),
+        }
     }
 
     /// A tracker with these settings. Dials at the first call, so it succeeds without a memcached.
@@ -71,7 +80,7 @@ impl Tracker {
     pub fn new(settings: Settings) -> Result<Self> {
         let (servers, codec) = (settings.check()?, settings.codec()?);
         let store = Store::new(servers, &settings);
-        Ok(Self { shared: Arc::new(Shared { settings, codec, store }) })
+        Ok(Self { shared: Arc::new(Shared { settings, codec, store, recorders: Recorders::default() }) })
     }
 
     /// A tracker with the settings in the environment, as [`Settings::from_env`] reads them.
@@ -103,7 +112,8 @@ impl Tracker {
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> Result<()> {
         let key = self.key(user)?;
         let write = self.write(key, at, self.settings().last_seen_timeout(), When::Always)?;
-        self.store().set(write).map(drop)
+        self.shared.recorders.seen(&write.key, at);
+        self.store().set(&write).map(drop)
     }
 
     /// When the user was last seen, to the second; `None` where there is no record: not seen within
@@ -169,12 +179,13 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn signed_out(&self, user: impl Display) -> Result<()> {
-        let key = self.key(user)?;
+        let (key, now) = (self.key(user)?, Utc::now());
+        self.shared.recorders.strike(&key, Kind::SignedOut, now);
         let Some(value) = self.store().get(&key)? else { return Ok(()) };
-        let known = self.decode(&key, &value, Utc::now()).ok();
-        let Some(offline) = self.shared.codec.offline(known, Utc::now()) else { return Ok(()) };
+        let known = self.decode(&key, &value, now).ok();
+        let Some(offline) = self.shared.codec.offline(known, now) else { return Ok(()) };
         let write = self.write(key, offline, self.settings().last_seen_timeout(), When::Present)?;
-        self.store().set(write).map(drop)
+        self.store().set(&write).map(drop)
     }
 
     /// Removes the user's record; says whether there was one.
@@ -182,7 +193,9 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> Result<bool> {
-        self.store().delete(&self.key(user)?)
+        let key = self.key(user)?;
+        self.shared.recorders.strike(&key, Kind::Forgotten, Utc::now());
+        self.store().delete(&key, None)
     }
 
     /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent
@@ -205,10 +218,11 @@ impl Tracker {
                 Err(_) => restored.failed += 1,
             }
             if piece.len() == PIECE {
-                restored.count(self.store().set_many(std::mem::take(&mut piece)));
+                restored.count(self.store().set_many(&piece));
+                piece.clear();
             }
         }
-        restored.count(self.store().set_many(piece));
+        restored.count(self.store().set_many(&piece));
         restored
     }
 
@@ -234,7 +248,7 @@ impl Tracker {
         self.store().servers()
     }
 
-    fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.shared.store
     }
 
@@ -242,7 +256,15 @@ impl Tracker {
         Key::new(self.settings().key_prefix(), user)
     }
 
-    fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.shared.codec
+    }
+
+    pub(crate) fn recorders(&self) -> &Recorders {
+        &self.shared.recorders
+    }
+
+    pub(crate) fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
         self.shared.codec.decode(key, value, now)
     }
 
@@ -263,7 +285,7 @@ impl Tracker {
         self.write(key, at, Duration::from_secs(left), When::Absent).map(Some)
     }
 
-    fn write(&self, key: Key, at: DateTime<Utc>, expiry: Duration, when: When) -> Result<Write> {
+    pub(crate) fn write(&self, key: Key, at: DateTime<Utc>, expiry: Duration, when: When) -> Result<Write> {
         let value = self.shared.codec.encode(&key, at)?;
         let expiry = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
         Ok(Write { key, value, expiry, when })

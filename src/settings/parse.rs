@@ -39,6 +39,8 @@ raw_settings! {
     sharding,
     server_timeout,
     max_connections,
+    flush_every,
+    recorder_capacity,
 }
 
 fn variable(setting: &'static str) -> Result<Option<Raw>, SettingsError> {
@@ -65,6 +67,8 @@ impl TryFrom<RawSettings> for Settings {
         set(&mut settings.sharding, raw.sharding, |raw| words("sharding", raw)?.parse())?;
         set(&mut settings.server_timeout, raw.server_timeout, |raw| duration("server_timeout", raw))?;
         set(&mut settings.max_connections, raw.max_connections, |raw| count("max_connections", raw))?;
+        set(&mut settings.flush_every, raw.flush_every, |raw| duration("flush_every", raw))?;
+        set(&mut settings.recorder_capacity, raw.recorder_capacity, |raw| count("recorder_capacity", raw))?;
         Ok(settings)
     }
 }

@@ -10,6 +10,8 @@ mod wire;
 
 use std::sync::Arc;
 
+use memcache::exp::Operation;
+
 pub use status::{ServerInfo, ServerStatus};
 
 use super::{
@@ -27,7 +29,7 @@ use peer::Peer;
 /// Some memcached servers, each with a client of its own.
 #[derive(Debug)]
 pub(crate) struct Memcached {
-    placement: Placement,
+    placement: Arc<Placement>,
     peers: Vec<Arc<Peer>>,
     servers: Vec<Blocking>,
 }
@@ -39,7 +41,13 @@ impl Memcached {
         let peer = |server| Arc::new(Peer::new(server, settings));
         let peers: Vec<Arc<Peer>> = servers.into_iter().map(peer).collect();
         let servers = peers.iter().cloned().map(Blocking::new).collect();
-        Self { placement, peers, servers }
+        Self { placement: Arc::new(placement), peers, servers }
+    }
+
+    /// The same servers for a thread in the background, which can wait longer for them.
+    pub(super) fn patient(&self) -> Self {
+        let servers = self.peers.iter().cloned().map(Blocking::patient).collect();
+        Self { placement: self.placement.clone(), peers: self.peers.clone(), servers }
     }
 
     fn holder(&self, key: &Key) -> &Blocking {
@@ -55,42 +63,57 @@ impl Memcached {
     }
 
     pub(super) fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
-        let shares = self.placement.split(keys, |key| key.as_str()).into_iter().map(|share| {
-            let server = &self.servers[share.server];
-            share.answered(|keys| {
-                let found = server.run_many(keys.into_iter().map(wire::get).collect());
-                found.into_iter().map(|found| found.map(wire::value)).collect()
-            })
-        });
-        gather(shares.collect())
+        self.batch(keys, |key| key.as_str(), |_, _| Ok(()), |key| wire::get(key), wire::value)
     }
 
     pub(super) fn inspect(&self, key: &Key) -> Result<Option<Item>> {
         self.holder(key).run(wire::inspect(key)).map(wire::item)
     }
 
-    pub(super) fn set(&self, write: &Write) -> Result<bool> {
-        let server = self.placement.server_of(write.key.as_str());
-        self.peers[server].has_room([write].into_iter())?;
-        self.servers[server].run(wire::set(write)).map(|done| done.applied())
+    pub(super) fn inspect_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Item>>> {
+        self.batch(keys, |key| key.as_str(), |_, _| Ok(()), |key| wire::inspect(key), wire::item)
     }
 
-    pub(super) fn set_many(&self, writes: Vec<Write>) -> Vec<Result<bool>> {
-        let shares = self.placement.split(writes, |write| write.key.as_str()).into_iter().map(|share| {
+    pub(super) fn set(&self, write: &Write) -> Result<bool> {
+        let server = self.placement.server_of(write.key.as_str());
+        self.peers[server].has_room(&[write])?;
+        self.servers[server].run(wire::set(write)).map(|done| wire::done(&done))
+    }
+
+    pub(super) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
+        self.batch(
+            writes.iter().collect(),
+            |write| write.key.as_str(),
+            |peer, writes| peer.has_room(writes),
+            |write| wire::set(write),
+            |done| wire::done(&done),
+        )
+    }
+
+    pub(super) fn delete(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
+        self.holder(key).run(wire::delete(key, cas)).map(|done| wire::done(&done))
+    }
+
+    /// Asks each server once, in turn, if it takes its share.
+    fn batch<T, O: Operation, R>(
+        &self,
+        items: Vec<T>,
+        key: impl Fn(&T) -> &str,
+        takes: impl Fn(&Peer, &[T]) -> Result<()>,
+        operation: impl Fn(&T) -> O,
+        answer: impl Fn(O::Output) -> R,
+    ) -> Vec<Result<R>> {
+        let shares = self.placement.split(items, key).into_iter().map(|share| {
             let (peer, server) = (&self.peers[share.server], &self.servers[share.server]);
-            share.answered(|writes| {
-                if let Err(error) = peer.has_room(writes.iter()) {
-                    return writes.iter().map(|_| Err(error.clone())).collect();
+            share.answered(|items| {
+                if let Err(error) = takes(peer, &items) {
+                    return items.iter().map(|_| Err(error.clone())).collect();
                 }
-                let done = server.run_many(writes.iter().map(wire::set).collect());
-                done.into_iter().map(|done| done.map(|done| done.applied())).collect()
+                let answers = server.run_many(items.iter().map(&operation).collect());
+                answers.into_iter().map(|one| one.map(&answer)).collect()
             })
         });
         gather(shares.collect())
-    }
-
-    pub(super) fn delete(&self, key: &Key) -> Result<bool> {
-        self.holder(key).run(wire::delete(key)).map(|done| done.applied())
     }
 
     pub(super) fn servers(&self) -> Vec<ServerStatus> {

@@ -9,6 +9,7 @@ mod django;
 mod faults;
 mod names;
 mod presence;
+mod recorder;
 mod settings;
 mod sharding;
 mod support;

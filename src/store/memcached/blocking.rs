@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use memcache::exp::{Error as ClientError, MetaClient, Operation};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 
 pub(super) struct Blocking {
     peer: Arc<Peer>,
+    timeout: Duration,
     pool: Mutex<Pool>,
 }
 
@@ -38,9 +39,20 @@ struct Ready {
 
 impl Blocking {
     pub(super) fn new(peer: Arc<Peer>) -> Self {
+        let timeout = peer.timeout;
+        Self::with_timeout(peer, timeout)
+    }
+
+    /// A client for the background, where a batch may take its time.
+    pub(super) fn patient(peer: Arc<Peer>) -> Self {
+        let timeout = peer.timeout.max(Duration::from_secs(1));
+        Self::with_timeout(peer, timeout)
+    }
+
+    fn with_timeout(peer: Arc<Peer>, timeout: Duration) -> Self {
         let slots = Slots::new(peer.max_connections);
         let pool = Mutex::new(Pool { slots, process: std::process::id(), client: None });
-        Self { peer, pool }
+        Self { peer, timeout, pool }
     }
 
     pub(super) fn status(&self) -> ServerStatus {
@@ -78,12 +90,14 @@ impl Blocking {
 
     fn ready(&self) -> Result<Ready> {
         let call = self.peer.admit()?;
-        let (client, slots) = self.client(call)?;
-        let slot = slots.take(self.peer.patience(call)).ok_or_else(|| self.peer.all_in_use())?;
+        // For an address and for a free connection together.
+        let until = call.began + self.timeout / 2;
+        let (client, slots) = self.client(call, until)?;
+        let slot = slots.take(until).ok_or_else(|| self.peer.all_in_use(self.timeout))?;
         Ok(Ready { call, client, asked: Instant::now(), _slot: slot })
     }
 
-    fn client(&self, call: Call) -> Result<(MetaClient, Arc<Slots>)> {
+    fn client(&self, call: Call, until: Instant) -> Result<(MetaClient, Arc<Slots>)> {
         {
             let mut pool = self.pool();
             if pool.process != call.era.process {
@@ -96,7 +110,7 @@ impl Blocking {
                 return Ok((client.clone(), pool.slots.clone()));
             }
         }
-        let made = self.peer.builder().connect(self.peer.address(call)?);
+        let made = self.peer.builder(self.timeout).connect(self.peer.address(call, until)?);
         let client = made.map_err(|error| self.error(call, Instant::now(), error))?;
         let mut pool = self.pool();
         let before = match &pool.client {
@@ -112,7 +126,7 @@ impl Blocking {
     }
 
     fn error(&self, call: Call, asked: Instant, failed: ClientError) -> Error {
-        self.peer.error(asked, failed).unwrap_or_else(|| self.peer.explain(call))
+        self.peer.error(self.timeout, asked, failed).unwrap_or_else(|| self.peer.explain(call, self.timeout))
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {

@@ -76,7 +76,7 @@ struct AtRest {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     pub(super) era: Era,
-    began: Instant,
+    pub(super) began: Instant,
 }
 
 impl Peer {
@@ -90,10 +90,10 @@ impl Peer {
 
     /// A client for this server, still to be connected. The number of its connections is limited by the
     /// caller.
-    pub(super) fn builder(&self) -> MetaClientBuilder {
+    pub(super) fn builder(&self, timeout: Duration) -> MetaClientBuilder {
         MetaClient::builder()
-            .io_timeout(Some(self.timeout))
-            .connect_timeout(Some(self.timeout / 2))
+            .io_timeout(Some(timeout))
+            .connect_timeout(Some(timeout / 2))
             .max_idle(self.max_connections)
     }
 
@@ -115,25 +115,20 @@ impl Peer {
     }
 
     /// Lets writes go out, or refuses them as the server has refused another less than a `server_timeout` ago.
-    pub(super) fn has_room<'a>(&self, mut writes: impl Iterator<Item = &'a Write>) -> Result<()> {
+    pub(super) fn has_room(&self, writes: &[&Write]) -> Result<()> {
+        // Refused or not, the write of a sign-out removes the record that says "online", so it is sent.
+        let may_wait = |write: &&Write| matches!(write.when, When::Always | When::Absent);
         match &self.lock().full {
-            // Refused or not, a sign-out's write removes the record that says "online".
-            Some(full) if writes.any(|write| write.when != When::Present) && Instant::now() < full.until => {
+            Some(full) if Instant::now() < full.until && writes.iter().any(may_wait) => {
                 Err(full.error.clone())
             }
             _ => Ok(()),
         }
     }
 
-    /// Until when the call may wait, for an address and for a free connection together.
-    pub(super) fn patience(&self, call: Call) -> Instant {
-        call.began + self.timeout / 2
-    }
-
-    /// Where the server is; waits for its name to be resolved, no longer than the call may. Takes note of a
-    /// failure itself.
-    pub(super) fn address(self: &Arc<Self>, call: Call) -> Result<SocketAddr> {
-        let found = self.name().find(self.patience(call));
+    /// Where the server is; waits until then for its name to be resolved. Takes note of a failure itself.
+    pub(super) fn address(self: &Arc<Self>, call: Call, until: Instant) -> Result<SocketAddr> {
+        let found = self.name().find(until);
         let found = found.map_err(|error| Error::unavailable(self.server.name(), error));
         if found.is_err() {
             self.record(call, &found);
@@ -143,13 +138,13 @@ impl Peer {
 
     /// What the call failed with that was sent at `asked`; `None` for the bare `ERROR` that only
     /// [`explain`](Self::explain) explains.
-    pub(super) fn error(&self, asked: Instant, failed: ClientError) -> Option<Error> {
-        wire::error(&self.server, self.timeout, asked.elapsed(), failed)
+    pub(super) fn error(&self, timeout: Duration, asked: Instant, failed: ClientError) -> Option<Error> {
+        wire::error(&self.server, timeout, asked.elapsed(), failed)
     }
 
     /// Asks the server what its `ERROR` meant, in what is left of the call's two timeouts.
-    pub(super) fn explain(&self, call: Call) -> Error {
-        let until = (Instant::now() + self.timeout).min(call.began + self.timeout * 2);
+    pub(super) fn explain(&self, call: Call, timeout: Duration) -> Error {
+        let until = (Instant::now() + timeout).min(call.began + timeout * 2);
         match self.name().known() {
             Some(address) => status::explain_error(&self.server, address, until),
             None => Error::rejected(self.server.name(), "ERROR"),
@@ -157,8 +152,8 @@ impl Peer {
     }
 
     /// What our own limit on connections tells a call that found none free. It is no failure of the server's.
-    pub(super) fn all_in_use(&self) -> Error {
-        let (half, count) = (humantime::format_duration(self.timeout / 2), self.max_connections);
+    pub(super) fn all_in_use(&self, timeout: Duration) -> Error {
+        let (half, count) = (humantime::format_duration(timeout / 2), self.max_connections);
         let told = format!("all {count} connections of this process were in use for {half}");
         Error::unavailable(self.server.name(), io::Error::new(io::ErrorKind::TimedOut, told))
     }

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use memcache::exp::{Delete, Error as ClientError, Get, GetResult, Meta, Set, Ttl};
+use memcache::exp::{Delete, Error as ClientError, Get, GetResult, Meta, MutationResult, Set, Ttl};
 
 use super::super::{Item, When, Write};
 use crate::{
@@ -16,7 +16,7 @@ pub(super) fn get(key: &Key) -> Get {
 }
 
 pub(super) fn inspect(key: &Key) -> Get {
-    get(key).meta(Meta::NONE.ttl())
+    get(key).meta(Meta::NONE.ttl().cas())
 }
 
 pub(super) fn set(write: &Write) -> Set {
@@ -27,11 +27,20 @@ pub(super) fn set(write: &Write) -> Set {
         When::Always => set,
         When::Absent => set.add(),
         When::Present => set.replace(),
+        When::Unchanged(cas) => set.compare_cas(cas),
     }
 }
 
-pub(super) fn delete(key: &Key) -> Delete {
-    Delete::new(key.as_str())
+pub(super) fn delete(key: &Key, cas: Option<u64>) -> Delete {
+    let delete = Delete::new(key.as_str());
+    match cas {
+        Some(cas) => delete.compare_cas(cas),
+        None => delete,
+    }
+}
+
+pub(super) fn done(result: &MutationResult) -> bool {
+    result.applied()
 }
 
 /// A placeholder that some other client is about to fill is no record yet.
@@ -44,7 +53,8 @@ pub(super) fn value(found: GetResult) -> Option<Value> {
 pub(super) fn item(found: GetResult) -> Option<Item> {
     // An item that never expires has -1.
     let expires_in = found.item.ttl.and_then(|left| u64::try_from(left).ok()).map(Duration::from_secs);
-    value(found).map(|value| Item { value, expires_in })
+    let cas = found.item.cas.unwrap_or(0);
+    value(found).map(|value| Item { value, expires_in, cas })
 }
 
 /// What failed after `took`; `None` for the bare `ERROR` that only a question to the server explains.

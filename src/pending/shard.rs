@@ -1,0 +1,120 @@
+//! One part of the pending users, under a lock of its own.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    mem,
+};
+
+use chrono::{DateTime, Utc};
+use hashbrown::HashTable;
+
+use super::{Counts, Strike};
+use crate::record::Key;
+
+/// Kept small: there is one for each pending user.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    /// Microseconds since 1970.
+    micros: i64,
+    /// The flush that was next, or under way, when the user was first noted.
+    pub(super) since: u64,
+}
+
+impl Entry {
+    pub(super) fn at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.micros).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    entries: HashTable<Entry>,
+    /// The table of the batch before, empty: it has the size that the next one will need.
+    spare: HashTable<Entry>,
+    /// How many were taken and are neither written nor back.
+    under_way: usize,
+    strikes: HashMap<Key, Strike>,
+    /// The strikes since the last flush, for the hook.
+    pub(super) struck: Vec<Strike>,
+    pub(super) counts: Counts,
+}
+
+impl Shard {
+    /// Raises the time of a user who is pending already; says whether one is.
+    pub(super) fn raise(&mut self, hash: u64, key: &str, at: DateTime<Utc>) -> bool {
+        let entry = self.entries.find_mut(hash, |entry| entry.key.as_str() == key);
+        entry.map(|entry| entry.micros = entry.micros.max(at.timestamp_micros())).is_some()
+    }
+
+    /// Puts back what was taken; says whether the user was noted again meanwhile.
+    pub(super) fn raise_since(&mut self, hash: u64, key: &str, at: DateTime<Utc>, since: u64) -> bool {
+        let again = self.raise(hash, key, at);
+        if let Some(entry) = self.entries.find_mut(hash, |entry| entry.key.as_str() == key) {
+            entry.since = entry.since.min(since);
+        }
+        again
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        key: Key,
+        at: DateTime<Utc>,
+        since: u64,
+        hasher: &RandomState,
+    ) {
+        let entry = Entry { key, micros: at.timestamp_micros(), since };
+        self.entries.insert_unique(hash, entry, |entry| hasher.hash_one(entry.key.as_str()));
+    }
+
+    /// Says whether the user was pending.
+    pub(super) fn remove(&mut self, hash: u64, key: &str) -> bool {
+        self.entries.find_entry(hash, |entry| entry.key.as_str() == key).map(|found| found.remove()).is_ok()
+    }
+
+    pub(super) fn take(&mut self, struck: &mut Vec<Strike>) -> HashTable<Entry> {
+        struck.append(&mut self.struck);
+        let taken = mem::replace(&mut self.entries, mem::take(&mut self.spare));
+        self.under_way += taken.len();
+        taken
+    }
+
+    /// Takes the table of a batch again, whose entries are gone, unless it is far too large by now.
+    pub(super) fn give_back(&mut self, table: HashTable<Entry>, used: usize) {
+        if table.capacity() <= 64.max(4 * used) {
+            self.spare = table;
+        }
+    }
+
+    /// These are no longer under way.
+    pub(super) fn arrived(&mut self, count: usize) {
+        self.under_way = self.under_way.saturating_sub(count);
+    }
+
+    pub(super) fn strike(&self, key: &str) -> Option<&Strike> {
+        self.strikes.get(key)
+    }
+
+    pub(super) fn strikes(&self) -> impl Iterator<Item = &Strike> {
+        self.strikes.values()
+    }
+
+    pub(super) fn keep(&mut self, strike: Strike, at_most: usize) {
+        if self.strikes.len() < at_most {
+            self.strikes.insert(strike.key.clone(), strike);
+        }
+    }
+
+    /// The user was seen, so that no strike from before holds any more.
+    pub(super) fn end_strike(&mut self, key: &str) {
+        if !self.strikes.is_empty() {
+            self.strikes.remove(key);
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts { pending: (self.entries.len() + self.under_way) as u64, ..self.counts }
+    }
+}

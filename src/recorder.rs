@@ -1,0 +1,260 @@
+//! The recorder: `seen` for the request path.
+
+mod hook;
+mod writer;
+
+use std::{
+    fmt::Display,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    error::{Error, Result},
+    pending::Pending,
+    tracker::Tracker,
+};
+use hook::Hook;
+use writer::{Command, Writer};
+
+/// How long the last handle waits, when it is dropped, for what is pending to be written.
+const DROP_WAITS: Duration = Duration::from_secs(2);
+
+/// Notes who is seen, and leaves the writing to a thread of its own. A clone is a handle on the same writer.
+///
+/// `seen` does no I/O, never blocks on any, and has nothing to handle: it is made for code that runs on every
+/// request, in any runtime or none. The writer writes each user once in every `flush_every`, with the newest
+/// time, however many requests there were. What it could not write it keeps, up to `recorder_capacity` users,
+/// and writes when the server is back; beyond that the newest comers are dropped and counted.
+///
+/// A sign-out or a `forget` on any handle of the same tracker strikes what is pending for that user. Two
+/// flushes later the record is looked at once more, and a sighting from before, which another process had still
+/// pending, is undone.
+///
+/// Dropping the last handle does what [`close`](Self::close) does, for 2 s at most; `std::process::exit` drops
+/// nothing, so call [`close`](Self::close) before it. A process that forks has its writer in the parent alone: make
+/// the recorder after the fork.
+///
+/// ```
+/// # fn main() -> Result<(), last_seen::Error> {
+/// use last_seen::{Recorder, Tracker};
+///
+/// let tracker = Tracker::in_memory();
+/// let recorder = Recorder::new(tracker.clone());
+/// recorder.seen("alice"); // in request code
+/// recorder.flush()?; // not needed: happens every second
+/// assert!(tracker.online("alice")?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    tracker: Tracker,
+    pending: Arc<Pending>,
+    invalid: AtomicU64,
+    /// When an invalid user was last reported, in Unix seconds.
+    reported: AtomicI64,
+    failed_writes: Arc<AtomicU64>,
+    /// `None` only while the handle is dropped.
+    commands: Option<Sender<Command>>,
+    /// Ends when the writer has.
+    ended: Mutex<Receiver<()>>,
+}
+
+impl Recorder {
+    /// A recorder that writes through this tracker. Its knobs are the tracker's settings `flush_every` and
+    /// `recorder_capacity`.
+    pub fn new(tracker: Tracker) -> Self {
+        Self::start(tracker, None)
+    }
+
+    /// A recorder that tells the hook what it has written, batch by batch, in the order of each user's calls:
+    /// the way to a durable copy of what a cache forgets. [`Tracker::restore`] brings the copy back.
+    ///
+    /// The hook runs on a thread of its own. One that is slow or panics is reported, and never stops the
+    /// writing.
+    ///
+    /// ```
+    /// use last_seen::{Event, Recorder, Tracker};
+    ///
+    /// let recorder = Recorder::with_hook(Tracker::in_memory(), |events| {
+    ///     for event in events {
+    ///         match event {
+    ///             Event::Seen { user, at } => println!("keep the later of {at} and what is known of {user}"),
+    ///             Event::SignedOut { user, at } => println!("keep the earlier of {at} and what is known of {user}"),
+    ///             Event::Forgotten { user } => println!("delete {user}"),
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// });
+    /// recorder.seen("alice");
+    /// ```
+    pub fn with_hook(tracker: Tracker, on_flush: impl Fn(&[Event]) + Send + 'static) -> Self {
+        Self::start(tracker, Some(Box::new(on_flush)))
+    }
+
+    fn start(tracker: Tracker, on_flush: Option<hook::OnFlush>) -> Self {
+        let capacity = tracker.settings().recorder_capacity();
+        let pending = Arc::new(Pending::new(capacity, on_flush.is_some()));
+        let failed_writes = Arc::new(AtomicU64::new(0));
+        let (commands, received) = mpsc::channel();
+        let (ends, ended) = mpsc::channel();
+        let hook = on_flush.map(|on_flush| Hook::start(on_flush, capacity));
+        let writer = Writer::new(tracker.clone(), pending.clone(), failed_writes.clone(), hook);
+        let run = move || {
+            writer.run(&received);
+            drop(ends);
+        };
+        match thread::Builder::new().name("last-seen-recorder".to_owned()).spawn(run) {
+            Ok(_) => tracker.recorders().add(&pending),
+            Err(error) => {
+                tracing::error!(%error, "the recorder has no thread: nothing is recorded");
+                pending.close();
+            }
+        }
+        let (invalid, reported) = (AtomicU64::new(0), AtomicI64::new(0));
+        let (commands, ended) = (Some(commands), Mutex::new(ended));
+        Self {
+            handle: Arc::new(Handle { tracker, pending, invalid, reported, failed_writes, commands, ended }),
+        }
+    }
+
+    /// Notes that the user is here now. A user that cannot be a key is counted, and reported through `tracing`
+    /// at most once a minute.
+    pub fn seen(&self, user: impl Display) {
+        let (handle, now) = (&*self.handle, Utc::now());
+        if let Err(error) = handle.pending.note(handle.tracker.settings().key_prefix(), user, now) {
+            handle.invalid(&error, now);
+        }
+    }
+
+    /// Writes what is pending. What was seen before this call is in memcached when it returns `Ok`.
+    ///
+    /// # Errors
+    /// The first failure; what was not written stays pending.
+    pub fn flush(&self) -> Result<()> {
+        self.handle.command(Command::Flush)
+    }
+
+    /// Writes what is pending and ends the writer and the hook; what other handles note from now on is dropped.
+    ///
+    /// # Errors
+    /// The first failure; what was not written is lost.
+    pub fn close(self) -> Result<()> {
+        self.handle.pending.close();
+        let result = self.handle.command(Command::Close);
+        let _ = self.handle.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(DROP_WAITS);
+        result
+    }
+
+    /// What has become of the sightings so far.
+    pub fn stats(&self) -> RecorderStats {
+        let counts = self.handle.pending.counts();
+        RecorderStats {
+            seen: counts.seen,
+            coalesced: counts.coalesced,
+            written: counts.written,
+            dropped: counts.dropped,
+            struck: counts.struck,
+            pending: counts.pending,
+            invalid: self.handle.invalid.load(Ordering::Relaxed),
+            failed_writes: self.handle.failed_writes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Handle {
+    fn command(&self, command: impl FnOnce(Sender<Result<()>>) -> Command) -> Result<()> {
+        let (answer, answered) = mpsc::channel();
+        let sent = self.commands.as_ref().map(|commands| commands.send(command(answer)));
+        let closed = || {
+            let servers = self.tracker.settings().servers().join(",");
+            Err(Error::unavailable(&servers, io::Error::other("the recorder is closed")))
+        };
+        match sent {
+            Some(Ok(())) => answered.recv().unwrap_or_else(|_| closed()),
+            _ => closed(),
+        }
+    }
+
+    #[cold]
+    fn invalid(&self, error: &Error, now: DateTime<Utc>) {
+        self.invalid.fetch_add(1, Ordering::Relaxed);
+        let (now, last) = (now.timestamp(), self.reported.load(Ordering::Relaxed));
+        let due = now.abs_diff(last) >= 60;
+        if due && self.reported.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(%error, "not recorded; more of the kind are counted and not reported for a minute");
+        }
+    }
+}
+
+/// Of the last of the recorder's handles.
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.pending.close();
+        // The writer ends when nobody can command it any more.
+        self.commands = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv_timeout(DROP_WAITS);
+    }
+}
+
+/// What a recorder has written, or what was done beside it, in the order of each user's calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The user's record was written.
+    Seen {
+        /// The user.
+        user: String,
+        /// When the user was seen.
+        at: DateTime<Utc>,
+    },
+    /// The user signed out.
+    SignedOut {
+        /// The user.
+        user: String,
+        /// The latest time that is offline: what the record holds now, unless it held an earlier one.
+        at: DateTime<Utc>,
+    },
+    /// The user was forgotten.
+    Forgotten {
+        /// The user.
+        user: String,
+    },
+}
+
+/// What has become of the calls of [`Recorder::seen`]:
+/// `seen = coalesced + written + dropped + struck + pending`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecorderStats {
+    /// Calls with a user that can be a key.
+    pub seen: u64,
+    /// Those of a user who was pending already.
+    pub coalesced: u64,
+    /// Those that are in the store.
+    pub written: u64,
+    /// Those beyond `recorder_capacity`.
+    pub dropped: u64,
+    /// Those that a sign-out or a `forget` took back before they were written.
+    pub struck: u64,
+    /// Those still to be written.
+    pub pending: u64,
+    /// Calls with a user that cannot be a key.
+    pub invalid: u64,
+    /// Writes that failed; each stayed pending.
+    pub failed_writes: u64,
+}
