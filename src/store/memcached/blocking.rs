@@ -23,8 +23,8 @@ pub(super) struct Blocking {
 
 struct Pool {
     slots: Arc<Slots>,
-    /// The process whose calls hold the slots.
-    process: u32,
+    /// The forks before the calls that hold the slots.
+    forks: u64,
     /// Made at the first call of its era, when the server's address is known.
     client: Option<(Era, MetaClient)>,
 }
@@ -51,7 +51,7 @@ impl Blocking {
 
     fn with_timeout(peer: Arc<Peer>, timeout: Duration) -> Self {
         let slots = Slots::new(peer.max_connections);
-        let pool = Mutex::new(Pool { slots, process: std::process::id(), client: None });
+        let pool = Mutex::new(Pool { slots, forks: 0, client: None });
         Self { peer, timeout, pool }
     }
 
@@ -100,9 +100,9 @@ impl Blocking {
     fn client(&self, call: Call, until: Instant) -> Result<(MetaClient, Arc<Slots>)> {
         {
             let mut pool = self.pool();
-            if pool.process != call.era.process {
-                // The parent of a fork holds these; its calls do not end here.
-                (pool.slots, pool.process) = (Slots::new(self.peer.max_connections), call.era.process);
+            if pool.forks != call.era.forks {
+                // The parent's calls do not end here.
+                (pool.slots, pool.forks) = (Slots::new(self.peer.max_connections), call.era.forks);
             }
             if let Some((era, client)) = &pool.client
                 && *era == call.era

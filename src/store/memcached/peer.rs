@@ -3,7 +3,6 @@
 use std::{
     io,
     net::SocketAddr,
-    process,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender},
     time::{Duration, Instant},
 };
@@ -36,6 +35,8 @@ struct State {
     era: Era,
     breaker: Breaker,
     name: Name,
+    /// `None` where the system has no room for one more handler of forks.
+    guard: Option<forkguard::Guard>,
     rest: Option<Rest>,
     full: Option<Full>,
 }
@@ -45,7 +46,7 @@ struct State {
 /// used by two processes gives each the other's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Era {
-    pub(super) process: u32,
+    pub(super) forks: u64,
     opening: u64,
 }
 
@@ -83,8 +84,14 @@ impl Peer {
     pub(super) fn new(server: Server, settings: &Settings) -> Self {
         let (timeout, max_connections) = (settings.server_timeout(), settings.max_connections());
         let name = Name::new(server.host(), server.port(), timeout / 2);
-        let era = Era { process: process::id(), opening: 0 };
-        let state = State { era, breaker: Breaker::new(timeout), name, rest: None, full: None };
+        let state = State {
+            era: Era { forks: 0, opening: 0 },
+            breaker: Breaker::new(timeout),
+            name,
+            guard: forkguard::Guard::try_new().ok(),
+            rest: None,
+            full: None,
+        };
         Self { server, timeout, max_connections, state: Mutex::new(state) }
     }
 
@@ -99,10 +106,9 @@ impl Peer {
 
     /// Lets a call through, or fails it at once where the server is at rest.
     pub(super) fn admit(&self) -> Result<Call> {
-        let process = process::id();
         let mut state = self.lock();
-        if state.era.process != process {
-            state.fork(process, self.timeout);
+        if state.guard.as_mut().is_some_and(forkguard::Guard::detected_fork) {
+            state.forked(self.timeout);
         }
         match &state.rest {
             None => Ok(Call { era: state.era, began: Instant::now() }),
@@ -245,8 +251,10 @@ fn out_of_memory<T>(outcome: &Result<T>) -> bool {
 
 impl State {
     /// The parent's threads, its probe and resolver among them, are not in the child.
-    fn fork(&mut self, process: u32, timeout: Duration) {
-        let era = Era { process, opening: self.era.opening + 1 };
-        *self = Self { era, breaker: Breaker::new(timeout), name: self.name.anew(), rest: None, full: None };
+    fn forked(&mut self, timeout: Duration) {
+        self.era.forks += 1;
+        self.breaker = Breaker::new(timeout);
+        self.name = self.name.anew();
+        (self.rest, self.full) = (None, None);
     }
 }

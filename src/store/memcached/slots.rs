@@ -8,32 +8,40 @@ use std::{
 
 #[derive(Debug)]
 pub(super) struct Slots {
-    free: Mutex<usize>,
+    count: Mutex<Count>,
     returned: Condvar,
+}
+
+#[derive(Debug)]
+struct Count {
+    free: usize,
+    waiting: usize,
 }
 
 impl Slots {
     pub(super) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { free: Mutex::new(count), returned: Condvar::new() })
+        Arc::new(Self { count: Mutex::new(Count { free: count, waiting: 0 }), returned: Condvar::new() })
     }
 
     /// A slot, or `None` where all are in use until then.
     pub(super) fn take(self: Arc<Self>, until: Instant) -> Option<Slot> {
-        let mut free = self.lock();
-        while *free == 0 {
+        let mut count = self.lock();
+        while count.free == 0 {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return None;
             }
-            free = self.returned.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner).0;
+            count.waiting += 1;
+            count = self.returned.wait_timeout(count, left).unwrap_or_else(PoisonError::into_inner).0;
+            count.waiting -= 1;
         }
-        *free -= 1;
-        drop(free);
+        count.free -= 1;
+        drop(count);
         Some(Slot(self))
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,7 +51,13 @@ pub(super) struct Slot(Arc<Slots>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        *self.0.lock() += 1;
-        self.0.returned.notify_one();
+        let mut count = self.0.lock();
+        count.free += 1;
+        let waited_for = count.waiting > 0;
+        drop(count);
+        // A system call, also where nobody waits.
+        if waited_for {
+            self.0.returned.notify_one();
+        }
     }
 }
