@@ -88,6 +88,22 @@ pub use settings::{Format, Settings, Sharding};
 pub use store::{ServerInfo, ServerStatus};
 pub use tracker::{Inspection, Restored, StoredValue, Tracker};
 
+/// The reader of values, for `fuzz/`: takes the first byte for the flags.
+#[cfg(fuzzing)]
+pub fn fuzz_value(bytes: &[u8]) {
+    let key = record::Key::from("seen_fuzz");
+    let [flags, bytes @ ..] = bytes else { return };
+    let value = record::Value { flags: (*flags).into(), bytes: bytes.to_vec() };
+    let codec = record::Codec::new(std::time::Duration::from_secs(300));
+    if let Err(error) = codec.decode(&key, &value, chrono::Utc::now()) {
+        let _ = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+    }
+}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "django"))]
+#[doc = include_str!("../docs/sharing.md")]
+struct Sharing;

@@ -96,19 +96,20 @@ impl Pending {
         }
     }
 
-    /// Notes a sighting. No I/O, and no allocation for a user who is noted already.
-    pub(crate) fn note(&self, prefix: &str, user: impl Display, at: DateTime<Utc>) -> Result<()> {
+    /// Notes a sighting, at a time in microseconds since 1970. No I/O, and no allocation for a user who is noted
+    /// already.
+    pub(crate) fn note(&self, prefix: &str, user: impl Display, micros: i64) -> Result<()> {
         let mut buffer = KeyBuffer::new();
         let key = buffer.key(prefix, user)?;
         let (hash, mut shard) = self.shard_of(key);
         shard.counts.seen += 1;
         shard.end_strike(key);
-        if shard.raise(hash, key, at) {
+        if shard.raise(hash, key, micros) {
             shard.counts.coalesced += 1;
         } else if self.closed.load(Ordering::Relaxed) || !self.take_place() {
             shard.counts.dropped += 1;
         } else {
-            shard.insert(hash, Key::from(key), at, self.flush(), &self.hasher);
+            shard.insert(hash, Key::from(key), micros, self.flush(), &self.hasher);
         }
         Ok(())
     }
@@ -126,7 +127,7 @@ impl Pending {
     fn seen_directly(&self, key: &Key, at: DateTime<Utc>) {
         let (hash, mut shard) = self.shard_of(key.as_str());
         shard.end_strike(key.as_str());
-        shard.raise(hash, key.as_str(), at);
+        shard.raise(hash, key.as_str(), at.timestamp_micros());
     }
 
     fn strike(&self, key: &Key, kind: Kind, at: DateTime<Utc>) {
@@ -177,10 +178,10 @@ impl Pending {
         let struck = shard.strike(noted.key.as_str()).is_some_and(|strike| noted.at <= strike.at);
         if struck {
             shard.counts.struck += 1;
-        } else if shard.raise_since(hash, noted.key.as_str(), noted.at, noted.since) {
+        } else if shard.raise_since(hash, noted.key.as_str(), noted.at.timestamp_micros(), noted.since) {
             shard.counts.coalesced += 1;
         } else {
-            shard.insert(hash, noted.key, noted.at, noted.since, &self.hasher);
+            shard.insert(hash, noted.key, noted.at.timestamp_micros(), noted.since, &self.hasher);
             return;
         }
         self.users.fetch_sub(1, Ordering::Relaxed);

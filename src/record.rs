@@ -208,6 +208,20 @@ mod tests {
         Codec::new(WINDOW)
     }
 
+    /// What fuzzing starts from, and what it has found.
+    #[test]
+    fn no_value_of_the_fuzzing_corpus_makes_the_reader_panic() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/value");
+        let mut read = 0;
+        for file in std::fs::read_dir(corpus).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let value = Value { flags: bytes[0].into(), bytes: bytes[1..].to_vec() };
+            let _ = codec().decode(&Key::from("seen_fuzz"), &value, Utc::now());
+            read += 1;
+        }
+        assert!(read >= 38, "{read} files");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 

@@ -43,29 +43,22 @@ pub(super) struct Shard {
 
 impl Shard {
     /// Raises the time of a user who is pending already; says whether one is.
-    pub(super) fn raise(&mut self, hash: u64, key: &str, at: DateTime<Utc>) -> bool {
+    pub(super) fn raise(&mut self, hash: u64, key: &str, micros: i64) -> bool {
         let entry = self.entries.find_mut(hash, |entry| entry.key.as_str() == key);
-        entry.map(|entry| entry.micros = entry.micros.max(at.timestamp_micros())).is_some()
+        entry.map(|entry| entry.micros = entry.micros.max(micros)).is_some()
     }
 
     /// Puts back what was taken; says whether the user was noted again meanwhile.
-    pub(super) fn raise_since(&mut self, hash: u64, key: &str, at: DateTime<Utc>, since: u64) -> bool {
-        let again = self.raise(hash, key, at);
+    pub(super) fn raise_since(&mut self, hash: u64, key: &str, micros: i64, since: u64) -> bool {
+        let again = self.raise(hash, key, micros);
         if let Some(entry) = self.entries.find_mut(hash, |entry| entry.key.as_str() == key) {
             entry.since = entry.since.min(since);
         }
         again
     }
 
-    pub(super) fn insert(
-        &mut self,
-        hash: u64,
-        key: Key,
-        at: DateTime<Utc>,
-        since: u64,
-        hasher: &RandomState,
-    ) {
-        let entry = Entry { key, micros: at.timestamp_micros(), since };
+    pub(super) fn insert(&mut self, hash: u64, key: Key, micros: i64, since: u64, hasher: &RandomState) {
+        let entry = Entry { key, micros, since };
         self.entries.insert_unique(hash, entry, |entry| hasher.hash_one(entry.key.as_str()));
     }
 

@@ -1,0 +1,18 @@
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from members.models import UserProfile
+
+
+class Command(BaseCommand):
+    help = "Makes the database, and in it the users given as NAME:PASSWORD."
+
+    def add_arguments(self, parser):
+        parser.add_argument("users", nargs="*", metavar="NAME:PASSWORD")
+
+    def handle(self, *args, **options):
+        call_command("migrate", verbosity=0)
+        for user in options["users"]:
+            name, _, password = user.partition(":")
+            UserProfile.objects.create(user=User.objects.create_user(name, password=password))

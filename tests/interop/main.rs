@@ -1,0 +1,72 @@
+//! Real programs of other languages, and an unchanged Django, on one memcached with this crate.
+//!
+//! Each program in this folder begins with the few lines that docs/sharing.md shows, and answers commands
+//! (`python/commands.py` lists them). The checks let this crate write and the program read, and the other way
+//! round. Nothing is skipped: what is missing is an error that says how to install it.
+//!
+//! `cargo test --test interop -- ruby` runs the checks whose name contains `ruby`.
+
+#![allow(unreachable_pub, reason = "a test binary has no public API")]
+
+#[path = "../it/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the integration tests")]
+mod support;
+
+mod django_site;
+mod golden;
+mod http;
+mod page;
+mod placement;
+mod program;
+mod records;
+mod report;
+mod stacks;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use report::Report;
+
+/// What the library's placement goes by.
+mod settings {
+    #[derive(Clone, Copy)]
+    pub enum Sharding {
+        Ketama,
+        Pymemcache,
+        Libmemcached,
+        PythonMemcached,
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, keys] = &arguments[..]
+        && flag == placement::FLAG
+    {
+        return match placement::print(keys) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let Some(mut report) = Report::from_arguments() else { return ExitCode::SUCCESS };
+    // A failed check says what and where; the way there is this program's own. Where standard error is
+    // closed, `eprintln!` would panic in the hook, and leave the servers running.
+    std::panic::set_hook(Box::new(|panic| drop(writeln!(io::stderr(), "{panic}"))));
+    report.check("docs/sharing.md shows the programs as they are", page::shows_the_programs_as_they_are);
+    report.check("Rust reads the golden values", golden::rust_reads_them);
+    report.check("what is needed is installed", program::everything_is_installed);
+    let placed = placement::every_key_is_where_the_real_clients_put_it;
+    report.check("every key is where the real clients put it", placed);
+    for mut stack in stacks::all() {
+        report.stack(stack.name, |row| records::check(&mut stack, row));
+    }
+    for site in django_site::all() {
+        report.site(&site.name(), |row| django_site::check(&site, row));
+    }
+    report.finish()
+}
