@@ -46,7 +46,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    plan: Mutex<Arc<Plan>>,
+    plan: Box<Plan>,
     open: Mutex<Vec<TcpStream>>,
     ended: AtomicBool,
     seed: AtomicU64,
@@ -66,7 +66,7 @@ impl Proxy {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            plan: Mutex::new(Arc::new(plan)),
+            plan: Box::new(plan),
             open: Mutex::default(),
             ended: AtomicBool::new(false),
             seed: AtomicU64::new(0x9e37_79b9_7f4a_7c15),
@@ -86,18 +86,6 @@ impl Proxy {
 
     pub fn address(&self) -> String {
         self.address.to_string()
-    }
-
-    /// From now on, on open connections too.
-    pub fn plan(&self, plan: impl Fn(Way, Dice) -> Fault + Send + Sync + 'static) {
-        *self.shared.plan.lock().unwrap() = Arc::new(plan);
-    }
-
-    /// Ends every connection that is open now.
-    pub fn cut(&self) {
-        for stream in self.shared.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
     }
 }
 
@@ -136,8 +124,7 @@ impl Shared {
             if piece.is_empty() {
                 return Ok(());
             }
-            let plan = self.plan.lock().unwrap().clone();
-            match plan(way, &mut dice) {
+            match (self.plan)(way, &mut dice) {
                 Fault::Pass => to.write_all(piece)?,
                 Fault::Late(by) => {
                     std::thread::sleep(by);
@@ -167,6 +154,8 @@ impl Drop for Proxy {
         // Wakes the listener, so that it sees the end.
         let _ = TcpStream::connect(self.address);
         let _ = self.thread.take().unwrap().join();
-        self.cut();
+        for stream in self.shared.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }
