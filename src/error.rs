@@ -1,6 +1,10 @@
 //! What can go wrong, and how outside text is shown.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -39,7 +43,8 @@ pub enum Error {
     Rejected {
         /// The server as the settings name it.
         server: String,
-        /// The server's words.
+        /// The server's words, at most 256 characters of them, as it sent them: to be escaped where they
+        /// are shown.
         message: String,
     },
 
@@ -58,8 +63,9 @@ impl Error {
         Self::Unavailable { server: server.to_owned(), source: Arc::new(source) }
     }
 
-    pub(crate) fn rejected(server: &str, message: impl Into<String>) -> Self {
-        Self::Rejected { server: server.to_owned(), message: message.into() }
+    pub(crate) fn rejected(server: &str, message: &str) -> Self {
+        let message = message.chars().take(MAX_MESSAGE).collect();
+        Self::Rejected { server: server.to_owned(), message }
     }
 }
 
@@ -148,6 +154,26 @@ impl fmt::Display for Quoted<'_> {
         write!(f, "{head:?}{}", if head.len() < self.0.len() { ".." } else { "" })
     }
 }
+
+/// Text from outside that stands in a sentence of its own: as [`Quoted`], without the quotes.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = head(self.0);
+        for char in head.chars() {
+            match char {
+                // Harmless here, and escaped already where the text quotes some other.
+                '"' | '\'' | '\\' => f.write_char(char)?,
+                _ => write!(f, "{}", char.escape_debug())?,
+            }
+        }
+        f.write_str(if head.len() < self.0.len() { ".." } else { "" })
+    }
+}
+
+/// No server says more in an error; a hostile one fills no memory or log.
+const MAX_MESSAGE: usize = 256;
 
 /// The first 64 characters.
 fn head(text: &str) -> &str {

@@ -175,7 +175,9 @@ impl Settings {
     }
 
     /// Sets how long one exchange with a server may take; half of it is allowed for the wait for a free
-    /// connection and half for a dial. At most 10 s. Defaults to 100 ms.
+    /// connection and the server's address, and half for a dial. Also how close failures count as one: after
+    /// three in a row a server's calls fail at once, until it answers a probe again. At most 10 s. Defaults to
+    /// 100 ms.
     #[must_use]
     pub fn with_server_timeout(mut self, timeout: Duration) -> Self {
         self.server_timeout = timeout;

@@ -1,5 +1,6 @@
 //! What the tracker asks of a store: one process's memory, or memcached.
 
+mod breaker;
 mod memcached;
 mod memory;
 mod sharding;

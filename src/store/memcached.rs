@@ -1,7 +1,10 @@
 //! The memcached store, on the client crate's meta protocol. Nothing outside this folder names `memcache`.
 
 mod blocking;
+mod name;
 mod peer;
+mod probe;
+mod slots;
 mod status;
 mod wire;
 
@@ -60,7 +63,7 @@ impl Memcached {
     }
 
     pub(super) fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
-        self.batch(keys, |key| key.as_str(), |key| wire::get(key), wire::value)
+        self.batch(keys, |key| key.as_str(), |_, _| Ok(()), |key| wire::get(key), wire::value)
     }
 
     pub(super) fn inspect(&self, key: &Key) -> Result<Option<Item>> {
@@ -68,17 +71,20 @@ impl Memcached {
     }
 
     pub(super) fn inspect_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Item>>> {
-        self.batch(keys, |key| key.as_str(), |key| wire::inspect(key), wire::item)
+        self.batch(keys, |key| key.as_str(), |_, _| Ok(()), |key| wire::inspect(key), wire::item)
     }
 
     pub(super) fn set(&self, write: &Write) -> Result<bool> {
-        self.holder(&write.key).run(wire::set(write)).map(|done| wire::done(&done))
+        let server = self.placement.server_of(write.key.as_str());
+        self.peers[server].has_room(&[write])?;
+        self.servers[server].run(wire::set(write)).map(|done| wire::done(&done))
     }
 
     pub(super) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
         self.batch(
             writes.iter().collect(),
             |write| write.key.as_str(),
+            |peer, writes| peer.has_room(writes),
             |write| wire::set(write),
             |done| wire::done(&done),
         )
@@ -88,17 +94,21 @@ impl Memcached {
         self.holder(key).run(wire::delete(key, cas)).map(|done| wire::done(&done))
     }
 
-    /// Asks each server once, in turn.
+    /// Asks each server once, in turn, if it takes its share.
     fn batch<T, O: Operation, R>(
         &self,
         items: Vec<T>,
         key: impl Fn(&T) -> &str,
+        takes: impl Fn(&Peer, &[T]) -> Result<()>,
         operation: impl Fn(&T) -> O,
         answer: impl Fn(O::Output) -> R,
     ) -> Vec<Result<R>> {
         let shares = self.placement.split(items, key).into_iter().map(|share| {
-            let server = &self.servers[share.server];
+            let (peer, server) = (&self.peers[share.server], &self.servers[share.server]);
             share.answered(|items| {
+                if let Err(error) = takes(peer, &items) {
+                    return items.iter().map(|_| Err(error.clone())).collect();
+                }
                 let answers = server.run_many(items.iter().map(&operation).collect());
                 answers.into_iter().map(|one| one.map(&answer)).collect()
             })

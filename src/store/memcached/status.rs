@@ -1,15 +1,16 @@
 //! What a server says of itself, by the text commands that the client crate does not speak.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
 use chrono::{TimeDelta, Utc};
 
+use super::peer::Peer;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, Shown},
     settings::Server,
 };
 
@@ -41,16 +42,20 @@ pub struct ServerInfo {
 }
 
 /// More than any version answers.
-const MAX_ANSWER: u64 = 64 * 1024;
+const MAX_ANSWER: usize = 64 * 1024;
 
-pub(super) fn ask(server: &Server, timeout: Duration) -> ServerStatus {
-    ServerStatus { server: server.name().to_owned(), info: info(server, timeout) }
+pub(super) fn ask(peer: &Peer) -> ServerStatus {
+    ServerStatus { server: peer.server.name().to_owned(), info: info(peer) }
 }
 
-fn info(server: &Server, timeout: Duration) -> Result<ServerInfo> {
+fn info(peer: &Peer) -> Result<ServerInfo> {
+    let (server, now) = (&peer.server, Instant::now);
     let asked = Utc::now();
-    let answer =
-        exchange(server, timeout, "stats").map_err(|error| Error::unavailable(server.name(), error))?;
+    // A health check wants to know how the server is now, so it asks where it is too, and it asks a server
+    // at rest.
+    let found = peer.name().find_anew(now() + peer.timeout / 2);
+    let answer = found.and_then(|address| exchange(address, now() + peer.timeout, "stats"));
+    let answer = answer.map_err(|error| Error::unavailable(server.name(), error))?;
     if at_connection_limit(&answer.lines) {
         return Err(connection_limit(server));
     }
@@ -64,11 +69,11 @@ fn info(server: &Server, timeout: Duration) -> Result<ServerInfo> {
     };
     let number = |name: &str| {
         let value = stat(name)?;
-        value.parse::<u64>().map_err(|_| Error::rejected(server.name(), format!("STAT {name} {value}")))
+        value.parse::<u64>().map_err(|_| Error::rejected(server.name(), &format!("STAT {name} {value}")))
     };
     let time = i64::try_from(number("time")?).unwrap_or(i64::MAX);
     Ok(ServerInfo {
-        version: stat("version")?.to_owned(),
+        version: Shown(stat("version")?).to_string(),
         latency: answer.latency,
         clock_offset: TimeDelta::try_seconds(time.saturating_sub(asked.timestamp()))
             .unwrap_or(TimeDelta::MAX),
@@ -78,8 +83,8 @@ fn info(server: &Server, timeout: Duration) -> Result<ServerInfo> {
 }
 
 /// Why the server answered a meta command with `ERROR`.
-pub(super) fn explain_error(server: &Server, timeout: Duration) -> Error {
-    let lines = match exchange(server, timeout, "version") {
+pub(super) fn explain_error(server: &Server, address: SocketAddr, until: Instant) -> Error {
+    let lines = match exchange(address, until, "version") {
         Ok(answer) => answer.lines,
         Err(error) => return Error::unavailable(server.name(), error),
     };
@@ -88,7 +93,18 @@ pub(super) fn explain_error(server: &Server, timeout: Duration) -> Error {
     }
     let version = lines.iter().find_map(|line| line.strip_prefix("VERSION "));
     let version = version.map(|version| format!(", this is {version}")).unwrap_or_default();
-    Error::rejected(server.name(), format!("ERROR; meta commands need memcached 1.6{version}"))
+    Error::rejected(server.name(), &format!("ERROR; meta commands need memcached 1.6{version}"))
+}
+
+/// Whether a memcached answers there that takes connections, whatever it answers.
+pub(super) fn alive(address: SocketAddr, until: Instant) -> bool {
+    let known = |line: &str| {
+        let word = line.split(' ').next();
+        matches!(word, Some("MN" | "ERROR" | "CLIENT_ERROR" | "SERVER_ERROR"))
+    };
+    exchange(address, until, "mn").is_ok_and(|answer| {
+        !at_connection_limit(&answer.lines) && answer.lines.first().is_some_and(|line| known(line))
+    })
 }
 
 fn at_connection_limit(lines: &[String]) -> bool {
@@ -105,54 +121,42 @@ struct Answer {
     latency: Duration,
 }
 
-/// One text command on a connection of its own, in `timeout` once it is open.
-fn exchange(server: &Server, timeout: Duration, command: &str) -> io::Result<Answer> {
-    let mut stream = dial(server, timeout / 2)?;
-    let (started, deadline) = (Instant::now(), Instant::now() + timeout);
-    stream.set_write_timeout(Some(timeout))?;
+/// One text command on a connection of its own.
+fn exchange(address: SocketAddr, until: Instant, command: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, left(until)?)?;
+    let started = Instant::now();
+    stream.set_write_timeout(Some(left(until)?))?;
     stream.write_all(format!("{command}\r\n").as_bytes())?;
-    let mut lines = Vec::new();
-    let mut reader = BufReader::new(stream.try_clone()?.take(MAX_ANSWER));
+    let (mut lines, mut rest, mut piece) = (Vec::new(), Vec::new(), [0; 4096]);
+    let mut room = MAX_ANSWER;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        let mut line = Vec::new();
-        match reader.read_until(b'\n', &mut line) {
-            Ok(0) if lines.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(0) => break,
-            Ok(_) => {}
+        // Armed for each read: a server may send single bytes for ever.
+        stream.set_read_timeout(Some(left(until)?))?;
+        let read = match stream.read(&mut piece[..room.min(4096)]) {
             // What a socket timeout is called on Unix.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            Err(error) => return Err(error),
+            read => read?,
+        };
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        let more = line.starts_with("STAT ");
-        lines.push(line);
-        if !more {
-            break;
+        room -= read;
+        rest.extend_from_slice(&piece[..read]);
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let last = !line.starts_with("STAT ");
+            lines.push(line);
+            if last {
+                return Ok(Answer { lines, latency: started.elapsed() });
+            }
         }
     }
-    Ok(Answer { lines, latency: started.elapsed() })
 }
 
-/// Tries each address of the server's name, all within `timeout`.
-fn dial(server: &Server, timeout: Duration) -> io::Result<TcpStream> {
-    let deadline = Instant::now() + timeout;
-    let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in (server.host(), server.port()).to_socket_addrs()? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => return Ok(stream),
-            Err(failed) => error = failed,
-        }
-    }
-    Err(error)
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }

@@ -6,7 +6,7 @@ use memcache::exp::{Delete, Error as ClientError, Get, GetResult, Meta, Mutation
 
 use super::super::{Item, When, Write};
 use crate::{
-    error::Error,
+    error::{Error, Shown},
     record::{Key, Value},
     settings::Server,
 };
@@ -57,21 +57,31 @@ pub(super) fn item(found: GetResult) -> Option<Item> {
     value(found).map(|value| Item { value, expires_in, cas })
 }
 
-/// What failed; `None` for the bare `ERROR` that only a question to the server explains.
-pub(super) fn error(server: &Server, timeout: Duration, failed: ClientError) -> Option<Error> {
+/// What failed after `took`; `None` for the bare `ERROR` that only a question to the server explains.
+pub(super) fn error(
+    server: &Server,
+    timeout: Duration,
+    took: Duration,
+    failed: ClientError,
+) -> Option<Error> {
     let name = server.name();
     Some(match failed {
         // Every failed write comes wrapped so, those with a definite answer too.
-        ClientError::Ambiguous { source, .. } => return error(server, timeout, *source),
+        ClientError::Ambiguous { source, .. } => return error(server, timeout, took, *source),
         ClientError::Io(error) => Error::unavailable(name, error),
+        // The client gives a dial half the time of an exchange, and both the same error.
         ClientError::Timeout { .. } => {
-            let message = format!("no answer within {}", humantime::format_duration(timeout));
+            let (what, limit) =
+                if took < timeout { ("connection", timeout / 2) } else { ("answer", timeout) };
+            let message = format!("no {what} within {}", humantime::format_duration(limit));
             Error::unavailable(name, io::Error::new(io::ErrorKind::TimedOut, message))
         }
         // From a server at its connection limit, and from one that does not know the command.
         ClientError::Rejected(message) if message == "ERROR" => return None,
-        ClientError::Server(message) | ClientError::Rejected(message) => Error::rejected(name, message),
+        ClientError::Server(message) | ClientError::Rejected(message) => Error::rejected(name, &message),
+        // It quotes what the server said, of any length.
         ClientError::Protocol(message) => {
+            let message = Shown(&message).to_string();
             Error::unavailable(name, io::Error::new(io::ErrorKind::InvalidData, message))
         }
         // Usage errors, which a legal key, a value and an expiry of at least a second cannot cause.

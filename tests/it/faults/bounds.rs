@@ -1,0 +1,192 @@
+//! Every call has a bound, whatever the server does.
+
+use std::{
+    io::Write,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use last_seen::{Error, Tracker};
+
+use super::{Backlog, filled, nowhere, time_of, unavailable};
+use crate::support::{Fake, Fault, Memcached, Process, Proxy, Way, alone, eventually, ms, within_once};
+
+/// A call, and the error it had, if it had any.
+type Call = (&'static str, fn(&Tracker) -> Option<Error>);
+
+const CALLS: [Call; 9] = [
+    ("seen", |tracker| tracker.seen("alice").err()),
+    ("last_seen", |tracker| tracker.last_seen("alice").err()),
+    ("online", |tracker| tracker.online("alice").err()),
+    ("presence", |tracker| tracker.presence("alice").err()),
+    ("presences", |tracker| tracker.presences(["alice"]).remove(0).err()),
+    ("signed_out", |tracker| tracker.signed_out("alice").err()),
+    ("forget", |tracker| tracker.forget("alice").err()),
+    ("inspect", |tracker| tracker.inspect("alice").err()),
+    ("servers", |tracker| tracker.servers().remove(0).info.err()),
+];
+
+/// The default `server_timeout`, and what a machine may add.
+const ONE: Duration = ms(150);
+
+/// Every call fails in time, each on a tracker of its own that has not learnt of the fault.
+#[track_caller]
+fn every_call_fails(address: &str) {
+    for (name, call) in CALLS {
+        let error = within_once(ONE, || call(&Tracker::connect(address).unwrap()));
+        let error = error.unwrap_or_else(|| panic!("{name} had an answer"));
+        // A server of another kind is not lost for `servers()`, which tells what it says.
+        let told = matches!(error, Error::Unavailable { .. }) || name == "servers";
+        assert!(told, "{name}: {error:?}");
+    }
+    let now = Utc::now();
+    let restore = || Tracker::connect(address).unwrap().restore([("alice", now)]);
+    assert_eq!(within_once(ONE, restore).failed, 1);
+}
+
+/// As [`every_call_fails`], through a proxy that does `fault` to all that goes `way`.
+#[track_caller]
+fn every_call_fails_by(way: Way, fault: impl Fn(u64) -> Fault + Send + Sync + 'static) {
+    let memcached = Memcached::start();
+    filled(&memcached, 1);
+    let plan = move |now, dice: crate::support::proxy::Dice| {
+        if now == way { fault(dice(1_000)) } else { Fault::Pass }
+    };
+    every_call_fails(&Proxy::start(&memcached.address(), plan).address());
+}
+
+#[test]
+fn a_refusing_server_costs_one_timeout_at_most() {
+    every_call_fails(&nowhere());
+}
+
+#[test]
+fn a_suspended_server_costs_one_timeout() {
+    let memcached = Memcached::start();
+    memcached.suspend();
+    every_call_fails(&memcached.address());
+}
+
+#[test]
+fn a_dial_that_hangs_costs_one_timeout_at_most() {
+    let backlog = Backlog::full();
+    every_call_fails(&backlog.address());
+    let told = unavailable(Tracker::connect(&backlog.address()).unwrap().seen("alice"));
+    assert!(told.ends_with("no connection within 50ms"), "{told}");
+}
+
+#[test]
+fn a_black_hole_costs_one_timeout() {
+    every_call_fails_by(Way::Request, |_| Fault::Swallow);
+}
+
+#[test]
+fn answers_later_than_the_timeout_cost_one_timeout() {
+    every_call_fails_by(Way::Answer, |jitter| Fault::Late(ms(150 + jitter / 10)));
+}
+
+#[test]
+fn requests_later_than_the_timeout_cost_one_timeout() {
+    every_call_fails_by(Way::Request, |jitter| Fault::Late(ms(150 + jitter / 10)));
+}
+
+#[test]
+fn single_bytes_that_take_too_long_cost_one_timeout() {
+    every_call_fails_by(Way::Answer, |_| Fault::Slices(ms(60)));
+}
+
+#[test]
+fn a_connection_that_is_cut_costs_one_timeout_at_most() {
+    every_call_fails_by(Way::Answer, |_| Fault::Cut(0));
+    every_call_fails_by(Way::Answer, |_| Fault::Cut(1));
+}
+
+#[test]
+fn a_connection_that_is_reset_costs_one_timeout_at_most() {
+    every_call_fails_by(Way::Answer, |_| Fault::Reset(1));
+    every_call_fails_by(Way::Request, |_| Fault::Reset(0));
+}
+
+#[test]
+fn garbage_for_an_answer_costs_one_timeout_at_most() {
+    every_call_fails_by(Way::Answer, |_| Fault::Garbage(b"\x16\x03\x01\x02\x00\x01\x00\r\n"));
+    every_call_fails_by(Way::Answer, |_| Fault::Garbage(b"\0"));
+}
+
+#[test]
+fn a_server_of_another_kind_costs_one_timeout_at_most() {
+    for answer in [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".as_slice(),
+        b"+PONG\r\n",
+        b"\r\n",
+        b"VA 99999999999999999999\r\n",
+        b"VA 1073741824 f0\r\n",
+        b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
+        &[0xff; 4_096],
+        &[0x00; 64],
+    ] {
+        let fake = Fake::start(move |mut stream| {
+            let _ = stream.write_all(answer);
+            // Open until the client has had enough.
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        });
+        every_call_fails(&fake.address());
+    }
+}
+
+#[test]
+fn delays_each_way_and_slices_within_the_timeout_cost_nothing_but_time() {
+    let memcached = Memcached::start();
+    filled(&memcached, 3);
+    let plan = |way, dice: crate::support::proxy::Dice| match way {
+        Way::Request => Fault::Late(ms(10 + dice(20))),
+        Way::Answer => Fault::Slices(ms(dice(2))),
+    };
+    let proxy = Proxy::start(&memcached.address(), plan);
+    let settings = memcached.settings().with_servers([proxy.address()]).with_server_timeout(ms(2_000));
+    let tracker = Tracker::new(settings).unwrap();
+    for user in 0..3 {
+        assert_eq!(tracker.last_seen(user).unwrap(), Some(time_of(user)));
+    }
+    assert!(tracker.presences(0..3).iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_silent_server_holds_no_more_than_its_connections_and_no_thread() {
+    alone(&[], || {
+        let memcached = Memcached::start();
+        let timeout = ms(250);
+        memcached.suspend();
+        let before = Process::now();
+        let late = AtomicUsize::new(0);
+        let tracker = Tracker::new(memcached.settings().with_server_timeout(timeout)).unwrap();
+        let began = Instant::now();
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..64)
+                .map(|n| {
+                    let (tracker, late) = (&tracker, &late);
+                    scope.spawn(move || {
+                        while began.elapsed() < timeout * 6 {
+                            let asked = Instant::now();
+                            unavailable(tracker.last_seen(n));
+                            let bound = 2 * timeout + ms(50);
+                            late.fetch_add(usize::from(asked.elapsed() > bound), Ordering::Relaxed);
+                            thread::sleep(ms(1));
+                        }
+                    })
+                })
+                .collect();
+            while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
+                let sockets = Process::now().sockets - before.sockets;
+                assert!(sockets <= tracker.settings().max_connections(), "{sockets} sockets");
+                thread::sleep(ms(1));
+            }
+        });
+        assert_eq!(late.into_inner(), 0);
+        drop(tracker);
+        eventually(|| (Process::now().threads <= before.threads).then_some(()));
+        eventually(|| (Process::now().descriptors <= before.descriptors).then_some(()));
+    });
+}

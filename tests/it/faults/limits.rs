@@ -1,0 +1,111 @@
+//! A server at its limits answers, and is not dialled for each request.
+
+use std::{
+    io::{BufRead, BufReader},
+    thread,
+    time::Instant,
+};
+
+use last_seen::{Error, Tracker};
+
+use super::unavailable;
+use crate::support::{Memcached, eventually, ms, secs};
+
+/// memcached with no connection left but those that are given back.
+fn at_its_limit() -> (Memcached, Vec<std::net::TcpStream>) {
+    let memcached = Memcached::start_with(&["-c", "40"]);
+    let mut held = Vec::new();
+    eventually(|| {
+        held.push(std::net::TcpStream::connect(memcached.address()).unwrap());
+        let mut line = String::new();
+        let last = held.last().unwrap();
+        last.set_read_timeout(Some(ms(20))).unwrap();
+        let refused = BufReader::new(last).read_line(&mut line).is_ok();
+        refused.then(|| assert!(line.starts_with("ERROR"), "{line}"))
+    });
+    (memcached, held)
+}
+
+#[test]
+fn a_server_at_its_connection_limit_is_unavailable_and_found_when_it_has_room() {
+    let (memcached, held) = at_its_limit();
+    let tracker = memcached.tracker();
+    let told = unavailable(tracker.seen("alice"));
+    assert!(told.ends_with("the server is at its connection limit"), "{told}");
+    let began = Instant::now();
+    let mut at_rest = 0;
+    while began.elapsed() < secs(1) {
+        at_rest += usize::from(unavailable(tracker.seen("alice")).contains("at rest"));
+        thread::sleep(ms(1));
+    }
+    assert!(at_rest > 300, "{at_rest}");
+    drop(held);
+    let healed = Instant::now();
+    while tracker.seen("alice").is_err() {
+        assert!(healed.elapsed() < secs(2));
+        thread::sleep(ms(5));
+    }
+    // Each call that was sent took two connections, the probes one each.
+    let refused = memcached.stat("rejected_connections");
+    assert!(refused < 600, "{refused}");
+}
+
+#[test]
+fn a_server_out_of_memory_is_not_dialled_for_each_request() {
+    let memcached = Memcached::start_with(&["-m", "1", "-M", "-I", "512k"]);
+    let tracker = memcached.tracker();
+    let refused = eventually(|| {
+        let restored = tracker.restore(
+            (0..1_000).map(|n| (format!("{n}-{}", memcached.stat("curr_items")), chrono::Utc::now())),
+        );
+        (restored.failed > 0).then_some(restored)
+    });
+    assert!(refused.failed > 0);
+    let before = memcached.stat("total_connections");
+    let (began, mut calls) = (Instant::now(), 0);
+    while began.elapsed() < ms(500) {
+        match tracker.seen("one more user") {
+            Err(Error::InvalidUser(_)) => {}
+            other => panic!("{other:?}"),
+        }
+        match tracker.seen("one-more-user") {
+            Err(Error::Rejected { message, .. }) => {
+                assert!(message.starts_with("out of memory"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        calls += 1;
+    }
+    let dialled = memcached.stat("total_connections") - before - 1;
+    // Once in a `server_timeout`, where the client dials anew after each refusal.
+    assert!(dialled <= 2 * 8, "{dialled} for {calls} calls");
+    // What is read and removed is not concerned.
+    assert!(tracker.forget("0-0").unwrap());
+    assert_eq!(tracker.last_seen("0-0").unwrap(), None);
+    assert!(tracker.online("1-0").unwrap());
+    tracker.signed_out("1-0").unwrap();
+    // And with room again it writes.
+    memcached.raw("flush_all");
+    eventually(|| tracker.seen("one-more-user").ok());
+    assert!(tracker.online("one-more-user").unwrap());
+}
+
+#[test]
+fn all_calls_of_one_connection_get_their_own_answers() {
+    let memcached = Memcached::start();
+    super::filled(&memcached, 16);
+    let tracker =
+        Tracker::new(memcached.settings().with_max_connections(1).with_server_timeout(secs(2))).unwrap();
+    thread::scope(|scope| {
+        for user in 0..16 {
+            let tracker = &tracker;
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    assert_eq!(tracker.last_seen(user).unwrap(), Some(super::time_of(user)));
+                }
+            });
+        }
+    });
+    // This reader's, the one that filled it (closed by now, or not yet), and this question's.
+    assert!(memcached.stat("curr_connections") <= 4);
+}

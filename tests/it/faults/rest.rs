@@ -1,0 +1,269 @@
+//! A server that is lost is given a rest, and found again.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use last_seen::{Error, Settings, Tracker};
+
+use super::{filled, nowhere, time_of, unavailable, until_at_rest};
+use crate::support::{
+    Fake, Fault, Memcached, Process, Proxy, Way, alone, events, eventually, ms, secs, soak, within_once,
+};
+
+#[test]
+fn at_rest_a_call_fails_at_once_and_says_why() {
+    let memcached = Memcached::start();
+    memcached.suspend();
+    let tracker = memcached.tracker();
+    let told = until_at_rest(&tracker);
+    let expected = format!(
+        "memcached at {} is unavailable: the server is at rest after 3 failures in a row, the last of them: \
+         no answer within 100ms",
+        memcached.address()
+    );
+    assert_eq!(told, expected);
+    let mut took: Vec<Duration> = Vec::new();
+    while took.len() < 2_000 {
+        let asked = Instant::now();
+        unavailable(tracker.last_seen("alice"));
+        took.push(asked.elapsed());
+    }
+    took.sort();
+    assert!(took[1_000] < Duration::from_micros(100), "{:?}", took[1_000]);
+    assert!(tracker.presences(["alice", "bob"]).iter().all(Result::is_err));
+    let Err(Error::Unavailable { source, .. }) = tracker.seen("alice") else { panic!() };
+    assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn the_loss_and_the_find_are_one_event_each() {
+    events::listen();
+    let mut memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    tracker.seen("alice").unwrap();
+    memcached.kill();
+    until_at_rest(&tracker);
+    for _ in 0..1_000 {
+        unavailable(tracker.last_seen("alice"));
+    }
+    memcached.restart();
+    eventually(|| tracker.last_seen("alice").ok());
+    for _ in 0..100 {
+        tracker.seen("alice").unwrap();
+    }
+    let said = events::said_of(&memcached.address());
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[0].starts_with("WARN ") && said[0].contains("memcached lost"), "{said:#?}");
+    assert!(said[0].contains("refused"), "{said:#?}");
+    assert!(said[1].starts_with("INFO ") && said[1].contains("memcached found"), "{said:#?}");
+    assert!(said[1].contains(" rested_ms="), "{said:#?}");
+}
+
+/// How long after the end of an outage the first right answer comes.
+fn found_after(
+    outage: Duration,
+    lose: impl FnOnce(&mut Memcached),
+    heal: impl FnOnce(&mut Memcached),
+) -> Duration {
+    let mut memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    tracker.seen_at(1, time_of(1)).unwrap();
+    lose(&mut memcached);
+    let lost = Instant::now();
+    while lost.elapsed() < outage {
+        let _ = tracker.last_seen(1);
+        thread::sleep(ms(5));
+    }
+    until_at_rest(&tracker);
+    heal(&mut memcached);
+    let healed = Instant::now();
+    loop {
+        match tracker.last_seen(1) {
+            Ok(at) => {
+                assert!(at.is_none_or(|at| at == time_of(1)));
+                return healed.elapsed();
+            }
+            Err(_) => thread::sleep(ms(5)),
+        }
+        assert!(healed.elapsed() < secs(30), "never found");
+    }
+}
+
+#[test]
+fn a_server_is_found_within_two_seconds_after_a_short_outage() {
+    for outage in if soak() { vec![ms(500), secs(5), secs(5), secs(5)] } else { vec![ms(500)] } {
+        let resumed = found_after(outage, |server| server.suspend(), |server| server.resume());
+        let restarted = found_after(outage, Memcached::kill, Memcached::restart);
+        println!("found {resumed:?} after SIGCONT, {restarted:?} after a restart; outage {outage:?}");
+        assert!(resumed < secs(2) && restarted < secs(2), "{resumed:?} {restarted:?}");
+    }
+}
+
+#[test]
+fn a_server_is_found_within_sixteen_seconds_after_a_long_outage() {
+    if soak() {
+        let resumed = found_after(secs(60), |server| server.suspend(), |server| server.resume());
+        println!("found {resumed:?} after SIGCONT; outage 60 s");
+        assert!(resumed < secs(16), "{resumed:?}");
+    }
+}
+
+#[test]
+fn one_lost_server_of_three_costs_its_own_users_one_timeout() {
+    let memcached = [Memcached::start(), Memcached::start(), Memcached::start()];
+    let settings = || Settings::default().with_servers(memcached.each_ref().map(Memcached::address));
+    let tracker = Tracker::new(settings()).unwrap();
+    for user in 0..300 {
+        tracker.seen_at(user, time_of(user)).unwrap();
+    }
+    memcached[1].suspend();
+    let page = within_once(ms(150), || Tracker::new(settings()).unwrap().presences(0..300));
+    let mut lost = 0;
+    for (user, presence) in (0..300).zip(page) {
+        match presence {
+            Ok(presence) => assert_eq!(presence.last_seen, Some(time_of(user))),
+            Err(Error::Unavailable { server, .. }) => {
+                assert_eq!(server, memcached[1].address());
+                lost += 1;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert!((60..140).contains(&lost), "{lost} of 300");
+    // The others are not touched by its rest.
+    eventually(|| {
+        let page = tracker.presences(0..300);
+        assert_eq!(page.iter().filter(|one| one.is_err()).count(), lost);
+        let at_rest = |error: &Error| crate::support::chain(error).contains("at rest");
+        page.into_iter().filter_map(Result::err).all(|error| at_rest(&error)).then_some(())
+    });
+}
+
+#[test]
+fn one_hiccup_under_32_threads_puts_no_server_to_rest() {
+    events::listen();
+    let memcached = Memcached::start();
+    filled(&memcached, 32);
+    let (tracker, ended) = (memcached.tracker(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for user in 0..32 {
+            let (tracker, ended) = (&tracker, &ended);
+            scope.spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    if let Ok(at) = tracker.last_seen(user) {
+                        assert_eq!(at, Some(time_of(user)));
+                    }
+                }
+            });
+        }
+        for _ in 0..3 {
+            thread::sleep(ms(100));
+            memcached.suspend();
+            thread::sleep(ms(100));
+            memcached.resume();
+        }
+        thread::sleep(ms(200));
+        ended.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(events::said_of(&memcached.address()), [""; 0]);
+}
+
+#[test]
+fn a_full_pool_of_our_own_is_no_failure_of_the_server() {
+    events::listen();
+    let memcached = Memcached::start();
+    filled(&memcached, 8);
+    let plan = |way, _: crate::support::proxy::Dice| match way {
+        Way::Request => Fault::Pass,
+        Way::Answer => Fault::Late(ms(300)),
+    };
+    let proxy = Proxy::start(&memcached.address(), plan);
+    let settings = Settings::default().with_servers([proxy.address()]);
+    let tracker = Tracker::new(settings.with_server_timeout(ms(500)).with_max_connections(1)).unwrap();
+    let full = thread::scope(|scope| {
+        let calls = (0..8).map(|user| {
+            let tracker = &tracker;
+            scope.spawn(move || (0..4).filter_map(|_| tracker.last_seen(user).err()).collect::<Vec<_>>())
+        });
+        let calls: Vec<_> = calls.collect();
+        calls.into_iter().flat_map(|call| call.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(full.len() > 8, "{full:?}");
+    for error in full {
+        let told = unavailable::<()>(Err(error));
+        assert!(told.ends_with("all 1 connections of this process were in use for 250ms"), "{told}");
+    }
+    assert_eq!(events::said_of(&proxy.address()), [""; 0]);
+}
+
+#[test]
+fn a_bad_value_is_no_failure_of_the_server() {
+    let memcached = Memcached::start();
+    memcached.set("seen_alice", 4, b"no time");
+    let tracker = Tracker::new(memcached.settings().with_server_timeout(ms(20))).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < ms(200) {
+        assert!(!matches!(tracker.online("alice"), Ok(_) | Err(Error::Rejected { .. })));
+    }
+    tracker.seen("bob").unwrap();
+}
+
+#[test]
+fn a_batch_whose_answers_keep_arriving_is_no_failure_of_the_server() {
+    // Answers the first question of a batch at once and the others never.
+    let fake = Fake::start(|stream| {
+        let mut line = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+        let _ = (&stream).write_all(b"EN O0\r\n");
+        let _ = std::io::copy(&mut (&stream), &mut std::io::sink());
+    });
+    let settings = Settings::default().with_servers([fake.address()]).with_server_timeout(ms(50));
+    let tracker = Tracker::new(settings).unwrap();
+    for _ in 0..6 {
+        let page = tracker.presences(["alice", "bob"]);
+        assert!(page[0].is_ok(), "{page:?}");
+        let told = unavailable(page[1].clone());
+        assert!(told.ends_with("no answer within 50ms"), "{told}");
+    }
+}
+
+#[test]
+fn the_probe_ends_with_the_tracker() {
+    alone(&[], || {
+        let before = Process::now().threads;
+        let tracker = Tracker::connect(&nowhere()).unwrap();
+        let other = tracker.clone();
+        until_at_rest(&tracker);
+        drop(tracker);
+        assert_eq!(Process::now().threads, before + 1);
+        drop(other);
+        eventually(|| (Process::now().threads == before).then_some(()));
+    });
+}
+
+#[test]
+fn a_server_is_reopened_through_one_connection() {
+    // Counts connections: none while it rests but the probe's.
+    let refuses = AtomicBool::new(true);
+    let refuses: &'static AtomicBool = Box::leak(Box::new(refuses));
+    let fake = Fake::start(move |stream| {
+        for line in BufReader::new(stream.try_clone().unwrap()).lines() {
+            let Ok(line) = line else { return };
+            if refuses.load(Ordering::SeqCst) {
+                return;
+            }
+            let answer = if line == "mn" { "MN\r\n" } else { "EN\r\n" };
+            (&stream).write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let tracker = Tracker::connect(&fake.address()).unwrap();
+    until_at_rest(&tracker);
+    let before = fake.connections();
+    refuses.store(false, Ordering::SeqCst);
+    assert_eq!(eventually(|| tracker.last_seen("alice").ok()), None);
+    assert_eq!(fake.connections() - before, 2, "the probe's and the call's");
+}

@@ -1,0 +1,80 @@
+//! What comes from outside is escaped and capped before it is in an error.
+
+use std::io::{BufRead, BufReader, Write};
+
+use last_seen::{Error, Tracker};
+
+use crate::support::{Fake, chain};
+
+const NOISE: &str = "\u{1b}[31m\u{7f}\u{85}\u{2028}\u{202e}\u{200f}";
+
+/// A server that answers everything with this line.
+fn saying(line: String) -> Fake {
+    Fake::start(move |stream| {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while let Some(Ok(_)) = lines.next() {
+            let _ = (&stream).write_all(format!("{line}\r\n").as_bytes());
+        }
+    })
+}
+
+#[track_caller]
+fn assert_harmless(error: &Error) {
+    for told in [chain(error), format!("{error:?}"), format!("{error:#?}")] {
+        let bad = |char: char| {
+            (char.is_control() && char != '\n') || "\u{2028}\u{2029}\u{202e}\u{200f}".contains(char)
+        };
+        assert!(!told.contains(bad), "{told:?}");
+        assert!(told.len() < 2_500, "{} bytes: {told}", told.len());
+    }
+}
+
+#[test]
+fn what_a_server_says_is_escaped_and_cut() {
+    let fake = saying(format!("SERVER_ERROR {NOISE}{}", "x".repeat(5_000)));
+    let error = Tracker::connect(&fake.address()).unwrap().online("alice").unwrap_err();
+    assert!(error.to_string().contains(r#"answered "\u{1b}[31m\u{7f}\u{85}\u{2028}"#), "{error}");
+    assert!(error.to_string().len() < 250, "{error}");
+    assert_harmless(&error);
+}
+
+#[test]
+fn an_answer_in_no_known_words_is_escaped_and_cut() {
+    let lines = [
+        format!("{NOISE}{}", "y".repeat(5_000)),
+        format!("VA 2 f{NOISE}{}", "z".repeat(5_000)),
+        format!("HD O{NOISE}"),
+        format!("VA {NOISE} f0"),
+        format!("CLIENT_ERROR {NOISE}"),
+        format!("ERROR {NOISE}"),
+        "w".repeat(500_000),
+    ];
+    for line in lines {
+        let fake = saying(line);
+        let tracker = || Tracker::connect(&fake.address()).unwrap();
+        // A few of these are a yes to a write.
+        let errors = [
+            tracker().seen("alice").err(),
+            tracker().online("alice").err(),
+            tracker().presences(["alice", "bob"]).remove(0).err(),
+            tracker().servers().remove(0).info.err(),
+        ];
+        assert!(errors.iter().flatten().count() >= 3, "{errors:?}");
+        errors.iter().flatten().for_each(assert_harmless);
+    }
+}
+
+#[test]
+fn a_version_is_escaped_too() {
+    let stats = ["version \u{1b}[2J1.6.45", "time 1795486388", "curr_connections 1", "max_connections 2"];
+    let lines: String = stats.iter().map(|stat| format!("STAT {stat}\r\n")).collect();
+    let fake = saying(lines + "END");
+    let info = Tracker::connect(&fake.address()).unwrap().servers().remove(0).info.unwrap();
+    assert_eq!(info.version, r"\u{1b}[2J1.6.45");
+}
+
+#[test]
+fn a_refused_user_is_escaped_and_cut() {
+    let error = Tracker::in_memory().seen(format!("{NOISE}{}", "x".repeat(5_000))).unwrap_err();
+    assert_harmless(&error);
+}
