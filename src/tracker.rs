@@ -113,7 +113,7 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen); [`Error::Value`] where `at` is not in the years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> Result<()> {
-        self.store().set(&self.sighting(user, at)?).map(drop)
+        self.store().set(&self.sighting(self.key(user)?, at)?).map(drop)
     }
 
     /// When the user was last seen, to the second; `None` where there is no record: not seen within
@@ -172,9 +172,10 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn signed_out(&self, user: impl Display) -> Result<()> {
-        let sign_out = self.sign_out(user)?;
-        let Some(value) = self.store().get(&sign_out.key)? else { return Ok(()) };
-        match self.signing_out(sign_out, &value)? {
+        let key = self.key(user)?;
+        let now = self.sign_out(&key);
+        let Some(value) = self.store().get(&key)? else { return Ok(()) };
+        match self.signing_out(key, now, &value)? {
             Some(write) => self.store().set(&write).map(drop),
             None => Ok(()),
         }
@@ -185,7 +186,9 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> Result<bool> {
-        self.store().delete(&self.forgetting(user)?, None)
+        let key = self.key(user)?;
+        self.forgetting(&key);
+        self.store().delete(&key, None)
     }
 
     /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent

@@ -67,30 +67,29 @@ impl Tracker {
         Ok(Write { key, value, expiry, when })
     }
 
-    pub(crate) fn sighting(&self, user: impl Display, at: DateTime<Utc>) -> Result<Write> {
-        let write = self.write(self.key(user)?, at, self.settings().last_seen_timeout(), When::Always)?;
+    pub(crate) fn sighting(&self, key: Key, at: DateTime<Utc>) -> Result<Write> {
+        let write = self.write(key, at, self.settings().last_seen_timeout(), When::Always)?;
         self.shared.recorders.seen(&write.key, at);
         Ok(write)
     }
 
-    pub(crate) fn sign_out(&self, user: impl Display) -> Result<SignOut> {
-        let (key, now) = (self.key(user)?, Utc::now());
-        self.shared.recorders.strike(&key, Kind::SignedOut, now);
-        Ok(SignOut { key, now })
+    /// Tells the recorders of a sign-out, and gives its time.
+    pub(crate) fn sign_out(&self, key: &Key) -> DateTime<Utc> {
+        let now = Utc::now();
+        self.shared.recorders.strike(key, Kind::SignedOut, now);
+        now
     }
 
-    /// What to write over a record; `None` where it is offline already.
-    pub(crate) fn signing_out(&self, sign_out: SignOut, value: &Value) -> Result<Option<Write>> {
-        let SignOut { key, now } = sign_out;
+    /// What to write over the record of a user who signed out at `now`; `None` where it is offline already.
+    pub(crate) fn signing_out(&self, key: Key, now: DateTime<Utc>, value: &Value) -> Result<Option<Write>> {
         let known = self.decode(&key, value, now).ok();
         let Some(offline) = self.shared.codec.offline(known, now) else { return Ok(None) };
         self.write(key, offline, self.settings().last_seen_timeout(), When::Present).map(Some)
     }
 
-    pub(crate) fn forgetting(&self, user: impl Display) -> Result<Key> {
-        let key = self.key(user)?;
-        self.shared.recorders.strike(&key, Kind::Forgotten, Utc::now());
-        Ok(key)
+    /// Tells the recorders that a user is to be forgotten.
+    pub(crate) fn forgetting(&self, key: &Key) {
+        self.shared.recorders.strike(key, Kind::Forgotten, Utc::now());
     }
 
     pub(crate) fn pieces<U: Display, I: IntoIterator<Item = (U, DateTime<Utc>)>>(
@@ -110,13 +109,6 @@ impl Tracker {
         }
         self.write(key, at, Duration::from_secs(left), When::Absent).map(Some)
     }
-}
-
-/// A sign-out that the recorders know of.
-#[derive(Debug)]
-pub(crate) struct SignOut {
-    pub(crate) key: Key,
-    now: DateTime<Utc>,
 }
 
 /// Records on their way back, in pieces.
