@@ -70,20 +70,28 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(feature = "tokio")]
+mod async_tracker;
 mod error;
 mod global;
 mod pending;
 mod presence;
 mod record;
 mod recorder;
+#[cfg(feature = "tower")]
+mod seen_layer;
 mod settings;
 mod store;
 mod tracker;
 
+#[cfg(feature = "tokio")]
+pub use async_tracker::AsyncTracker;
 pub use error::{Error, InvalidUser, Result, SettingsError, ValueError};
 pub use global::{global, set_global};
 pub use presence::{Ago, Presence};
 pub use recorder::{Event, Recorder, RecorderStats};
+#[cfg(feature = "tower")]
+pub use seen_layer::{Seen, SeenLayer};
 pub use settings::{Format, Settings, Sharding};
 pub use store::{ServerInfo, ServerStatus};
 pub use tracker::{Inspection, Restored, StoredValue, Tracker};

@@ -1,5 +1,7 @@
 //! What the tracker asks of a store: one process's memory, or memcached.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod breaker;
 mod memcached;
 mod memory;
@@ -7,6 +9,8 @@ mod sharding;
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "tokio")]
+pub(crate) use asynchronous::AsyncStore;
 pub use memcached::{ServerInfo, ServerStatus};
 
 use crate::{
@@ -70,6 +74,15 @@ impl Store {
         match self {
             Self::Memory(memory) => Self::Memory(memory.clone()),
             Self::Memcached(memcached) => Self::Memcached(memcached.patient()),
+        }
+    }
+
+    /// The same store for async code, with connections of its own.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn asynchronous(&self) -> AsyncStore {
+        match self {
+            Self::Memory(memory) => AsyncStore::Memory(memory.clone()),
+            Self::Memcached(memcached) => AsyncStore::Memcached(memcached.asynchronous()),
         }
     }
 

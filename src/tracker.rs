@@ -1,20 +1,23 @@
 //! The tracker: who was seen, when, and who is online.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+mod answers;
+mod steps;
+
+use std::{fmt::Display, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use crate::{
-    error::{Error, Result},
-    pending::{Kind, Recorders},
-    presence::Presence,
-    record::{Codec, Key, Value},
-    settings::Settings,
-    store::{ServerStatus, Store, When, Write},
-};
+pub use answers::{Inspection, Restored, StoredValue};
+pub(crate) use steps::PIECE;
 
-/// Records go to a server in pieces of as many, each one round trip.
-pub(crate) const PIECE: usize = 1_000;
+use crate::{
+    error::Result,
+    pending::Recorders,
+    presence::Presence,
+    record::Codec,
+    settings::Settings,
+    store::{ServerStatus, Store},
+};
 
 /// Remembers when each user was last seen. A clone is a handle on the same store.
 ///
@@ -110,10 +113,7 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen); [`Error::Value`] where `at` is not in the years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> Result<()> {
-        let key = self.key(user)?;
-        let write = self.write(key, at, self.settings().last_seen_timeout(), When::Always)?;
-        self.shared.recorders.seen(&write.key, at);
-        self.store().set(&write).map(drop)
+        self.store().set(&self.sighting(self.key(user)?, at)?).map(drop)
     }
 
     /// When the user was last seen, to the second; `None` where there is no record: not seen within
@@ -141,7 +141,7 @@ impl Tracker {
     pub fn presence(&self, user: impl Display) -> Result<Presence> {
         let key = self.key(user)?;
         let value = self.store().get(&key)?;
-        self.presence_in(&key, value)
+        self.presence_in(&key, value.as_ref())
     }
 
     /// A page of users in one round trip a server: one answer a user, in the order asked. A lost server
@@ -160,16 +160,9 @@ impl Tracker {
     /// # Ok(()) }
     /// ```
     pub fn presences<U: Display>(&self, users: impl IntoIterator<Item = U>) -> Vec<Result<Presence>> {
-        let keys: Vec<Result<Key>> = users.into_iter().map(|user| self.key(user)).collect();
-        let legal: Vec<&Key> = keys.iter().flatten().collect();
-        let mut values = self.store().get_many(legal).into_iter();
-        let presence = |key: Result<Key>| {
-            let key = key?;
-            // The store gives one answer a key.
-            let value = values.next().transpose()?.flatten();
-            self.presence_in(&key, value)
-        };
-        keys.into_iter().map(presence).collect()
+        let keys = self.keys(users);
+        let values = self.store().get_many(keys.iter().flatten().collect());
+        self.presences_in(keys, values)
     }
 
     /// Makes the user offline now, for every reader in every language, and keeps last seen as near as that
@@ -179,13 +172,13 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn signed_out(&self, user: impl Display) -> Result<()> {
-        let (key, now) = (self.key(user)?, Utc::now());
-        self.shared.recorders.strike(&key, Kind::SignedOut, now);
+        let key = self.key(user)?;
+        let now = self.sign_out(&key);
         let Some(value) = self.store().get(&key)? else { return Ok(()) };
-        let known = self.decode(&key, &value, now).ok();
-        let Some(offline) = self.shared.codec.offline(known, now) else { return Ok(()) };
-        let write = self.write(key, offline, self.settings().last_seen_timeout(), When::Present)?;
-        self.store().set(&write).map(drop)
+        match self.signing_out(key, now, &value)? {
+            Some(write) => self.store().set(&write).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Removes the user's record; says whether there was one.
@@ -194,7 +187,7 @@ impl Tracker {
     /// As [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> Result<bool> {
         let key = self.key(user)?;
-        self.shared.recorders.strike(&key, Kind::Forgotten, Utc::now());
+        self.forgetting(&key);
         self.store().delete(&key, None)
     }
 
@@ -209,20 +202,10 @@ impl Tracker {
     /// assert_eq!((restored.written, restored.skipped, restored.failed), (1, 1, 0));
     /// ```
     pub fn restore<U: Display>(&self, records: impl IntoIterator<Item = (U, DateTime<Utc>)>) -> Restored {
-        let mut restored = Restored::default();
-        let mut piece = Vec::with_capacity(PIECE);
-        for (user, at) in records {
-            match self.restoring(user, at) {
-                Ok(Some(write)) => piece.push(write),
-                Ok(None) => restored.skipped += 1,
-                Err(_) => restored.failed += 1,
-            }
-            if piece.len() == PIECE {
-                restored.count(self.store().set_many(&piece));
-                piece.clear();
-            }
+        let (mut restored, mut pieces) = (Restored::default(), self.pieces(records));
+        while let Some(piece) = pieces.next(&mut restored) {
+            restored.count(self.store().set_many(&piece));
         }
-        restored.count(self.store().set_many(&piece));
         restored
     }
 
@@ -232,14 +215,8 @@ impl Tracker {
     /// As [`seen`](Self::seen).
     pub fn inspect(&self, user: impl Display) -> Result<Inspection> {
         let key = self.key(user)?;
-        let stored = self.store().inspect(&key)?.map(|item| StoredValue {
-            last_seen: self.decode(&key, &item.value, Utc::now()),
-            flags: item.value.flags,
-            bytes: item.value.bytes,
-            expires_in: item.expires_in,
-        });
-        let server = self.store().server_of(&key).to_owned();
-        Ok(Inspection { server, key: key.as_str().to_owned(), stored })
+        let item = self.store().inspect(&key)?;
+        Ok(self.inspection(&key, item))
     }
 
     /// How each server is, for health checks; none for a tracker in memory. Asks them in turn, each on a
@@ -252,10 +229,6 @@ impl Tracker {
         &self.shared.store
     }
 
-    fn key(&self, user: impl Display) -> Result<Key> {
-        Key::new(self.settings().key_prefix(), user)
-    }
-
     pub(crate) fn codec(&self) -> &Codec {
         &self.shared.codec
     }
@@ -263,82 +236,4 @@ impl Tracker {
     pub(crate) fn recorders(&self) -> &Recorders {
         &self.shared.recorders
     }
-
-    pub(crate) fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        self.shared.codec.decode(key, value, now)
-    }
-
-    fn presence_in(&self, key: &Key, value: Option<Value>) -> Result<Presence> {
-        let now = Utc::now();
-        let last_seen = value.map(|value| self.decode(key, &value, now)).transpose()?;
-        Ok(Presence::at(last_seen, now, self.settings().online_timeout()))
-    }
-
-    /// The write of a copied record; `None` where it has expired by now.
-    fn restoring(&self, user: impl Display, at: DateTime<Utc>) -> Result<Option<Write>> {
-        let key = self.key(user)?;
-        let age = Utc::now().timestamp().saturating_sub(at.timestamp());
-        let left = self.settings().last_seen_timeout().as_secs().saturating_sub_signed(age);
-        if left == 0 {
-            return Ok(None);
-        }
-        self.write(key, at, Duration::from_secs(left), When::Absent).map(Some)
-    }
-
-    pub(crate) fn write(&self, key: Key, at: DateTime<Utc>, expiry: Duration, when: When) -> Result<Write> {
-        let value = self.shared.codec.encode(&key, at)?;
-        let expiry = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
-        Ok(Write { key, value, expiry, when })
-    }
-}
-
-/// What [`Tracker::restore`] did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Restored {
-    /// Records written.
-    pub written: usize,
-    /// Records left alone: the cache had one of that user, or it would have expired by now.
-    pub skipped: usize,
-    /// Records that could not be written: the server lost, the user no key, the time not in the years 1970
-    /// to 9999.
-    pub failed: usize,
-}
-
-impl Restored {
-    fn count(&mut self, answers: Vec<Result<bool, Error>>) {
-        for answer in answers {
-            match answer {
-                Ok(true) => self.written += 1,
-                Ok(false) => self.skipped += 1,
-                Err(_) => self.failed += 1,
-            }
-        }
-    }
-}
-
-/// What is stored of a user, and where.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Inspection {
-    /// The server that holds the key, or `memory:`.
-    pub server: String,
-    /// The whole key, prefix and user.
-    pub key: String,
-    /// What is there; `None` where nothing is.
-    pub stored: Option<StoredValue>,
-}
-
-/// A value as the store keeps it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StoredValue {
-    /// The client flags, which each client numbers in its own way.
-    pub flags: u32,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// How long it will be kept, in whole seconds; `None` for as long as there is room.
-    pub expires_in: Option<Duration>,
-    /// What it decodes to, or why it is no time that can be believed.
-    pub last_seen: Result<DateTime<Utc>>,
 }

@@ -1,5 +1,7 @@
 //! The memcached store, on the client crate's meta protocol. Nothing outside this folder names `memcache`.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod blocking;
 mod name;
 mod peer;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 
 use memcache::exp::Operation;
 
+#[cfg(feature = "tokio")]
+pub(super) use asynchronous::AsyncMemcached;
 pub use status::{ServerInfo, ServerStatus};
 
 use super::{
@@ -48,6 +52,12 @@ impl Memcached {
     pub(super) fn patient(&self) -> Self {
         let servers = self.peers.iter().cloned().map(Blocking::patient).collect();
         Self { placement: self.placement.clone(), peers: self.peers.clone(), servers }
+    }
+
+    /// The same servers for async code, which may ask them all at once.
+    #[cfg(feature = "tokio")]
+    pub(super) fn asynchronous(&self) -> AsyncMemcached {
+        AsyncMemcached::new(self.placement.clone(), &self.peers)
     }
 
     fn holder(&self, key: &Key) -> &Blocking {

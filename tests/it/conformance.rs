@@ -52,6 +52,52 @@ impl Verbs for Tracker {
     }
 }
 
+/// The async tracker, on a runtime of its own.
+#[cfg(feature = "tokio")]
+struct Asynchronous(last_seen::AsyncTracker, tokio::runtime::Runtime);
+
+#[cfg(feature = "tokio")]
+impl Asynchronous {
+    fn boxed(settings: Settings) -> Box<dyn Verbs> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Box::new(Self(Tracker::new(settings).unwrap().into(), runtime))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Verbs for Asynchronous {
+    fn seen(&self, user: &str) -> Result<()> {
+        self.1.block_on(self.0.seen(user))
+    }
+    fn seen_at(&self, user: &str, at: DateTime<Utc>) -> Result<()> {
+        self.1.block_on(self.0.seen_at(user, at))
+    }
+    fn last_seen(&self, user: &str) -> Result<Option<DateTime<Utc>>> {
+        self.1.block_on(self.0.last_seen(user))
+    }
+    fn online(&self, user: &str) -> Result<bool> {
+        self.1.block_on(self.0.online(user))
+    }
+    fn presence(&self, user: &str) -> Result<Presence> {
+        self.1.block_on(self.0.presence(user))
+    }
+    fn presences(&self, users: &[&str]) -> Vec<Result<Presence>> {
+        self.1.block_on(self.0.presences(users))
+    }
+    fn signed_out(&self, user: &str) -> Result<()> {
+        self.1.block_on(self.0.signed_out(user))
+    }
+    fn forget(&self, user: &str) -> Result<bool> {
+        self.1.block_on(self.0.forget(user))
+    }
+    fn restore(&self, records: &[(String, DateTime<Utc>)]) -> Restored {
+        self.1.block_on(self.0.restore(records.iter().map(|(user, at)| (user, *at))))
+    }
+    fn inspect(&self, user: &str) -> Result<last_seen::Inspection> {
+        self.1.block_on(self.0.inspect(user))
+    }
+}
+
 /// A store to run the suite on.
 struct Subject {
     settings: Settings,
@@ -60,14 +106,12 @@ struct Subject {
 }
 
 impl Subject {
-    fn memory() -> Self {
-        let settings = Settings::default().with_servers(["memory:"]);
-        Self { settings, make: |settings| Box::new(Tracker::new(settings).unwrap()), _server: None }
+    fn memory(make: fn(Settings) -> Box<dyn Verbs>) -> Self {
+        Self { settings: Settings::default().with_servers(["memory:"]), make, _server: None }
     }
 
-    fn memcached() -> Self {
+    fn memcached(make: fn(Settings) -> Box<dyn Verbs>) -> Self {
         let server = Memcached::start();
-        let make: fn(Settings) -> Box<dyn Verbs> = |settings| Box::new(Tracker::new(settings).unwrap());
         Self { settings: server.settings(), make, _server: Some(server) }
     }
 
@@ -80,13 +124,27 @@ impl Subject {
     }
 }
 
+fn blocking(settings: Settings) -> Box<dyn Verbs> {
+    Box::new(Tracker::new(settings).unwrap())
+}
+
 macro_rules! store_tests {
     ($($name:ident),* $(,)?) => {
         mod memory {
-            $(#[test] fn $name() { super::$name(&super::Subject::memory()); })*
+            $(#[test] fn $name() { super::$name(&super::Subject::memory(super::blocking)); })*
         }
         mod memcached {
-            $(#[test] fn $name() { super::$name(&super::Subject::memcached()); })*
+            $(#[test] fn $name() { super::$name(&super::Subject::memcached(super::blocking)); })*
+        }
+        #[cfg(feature = "tokio")]
+        mod async_memory {
+            use super::{Asynchronous, Subject};
+            $(#[test] fn $name() { super::$name(&Subject::memory(Asynchronous::boxed)); })*
+        }
+        #[cfg(feature = "tokio")]
+        mod async_memcached {
+            use super::{Asynchronous, Subject};
+            $(#[test] fn $name() { super::$name(&Subject::memcached(Asynchronous::boxed)); })*
         }
     };
 }

@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no public API")]
 
+#[cfg(feature = "tokio")]
+mod async_tracker;
 mod compose;
 mod conformance;
 #[cfg(feature = "django")]
@@ -10,6 +12,8 @@ mod faults;
 mod names;
 mod presence;
 mod recorder;
+#[cfg(feature = "tower")]
+mod seen_layer;
 mod settings;
 mod sharding;
 mod support;

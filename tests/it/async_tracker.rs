@@ -1,0 +1,154 @@
+//! What only the tracker for async code does.
+
+use std::{rc::Rc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use last_seen::{AsyncTracker, Error, Recorder, Settings, Tracker};
+
+use crate::support::{Memcached, eventually, ms, within};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn it_shares_the_store_in_process_with_the_tracker_it_was_made_from() {
+    let tracker = Tracker::in_memory();
+    let asynchronous = AsyncTracker::from(tracker.clone());
+    runtime().block_on(asynchronous.seen("alice")).unwrap();
+    assert!(tracker.online("alice").unwrap());
+    asynchronous.blocking().forget("alice").unwrap();
+    assert!(!tracker.online("alice").unwrap());
+}
+
+#[test]
+fn its_futures_are_send_whatever_the_user_is() {
+    fn send<T: Send>(future: T) -> T {
+        future
+    }
+    let tracker = AsyncTracker::from(Tracker::in_memory());
+    let user: Rc<str> = "alice".into();
+    runtime().block_on(async {
+        send(tracker.seen(&user)).await.unwrap();
+        send(tracker.seen_at(&user, Utc::now())).await.unwrap();
+        assert!(send(tracker.last_seen(&user)).await.unwrap().is_some());
+        assert!(send(tracker.online(&user)).await.unwrap());
+        assert!(send(tracker.presence(&user)).await.unwrap().online);
+        assert!(send(tracker.presences([&user])).await.remove(0).unwrap().online);
+        assert!(send(tracker.inspect(&user)).await.unwrap().stored.is_some());
+        send(tracker.signed_out(&user)).await.unwrap();
+        assert!(send(tracker.forget(&user)).await.unwrap());
+        assert!(send(tracker.servers()).await.is_empty());
+    });
+}
+
+#[test]
+fn a_call_that_is_never_waited_for_does_nothing() {
+    let tracker = Tracker::in_memory();
+    let recorder = Recorder::new(tracker.clone());
+    let asynchronous = AsyncTracker::from(tracker);
+    recorder.seen("alice");
+    drop(asynchronous.signed_out("alice"));
+    drop(asynchronous.forget("alice"));
+    recorder.flush().unwrap();
+    assert!(asynchronous.blocking().online("alice").unwrap());
+}
+
+#[test]
+fn a_sign_out_strikes_what_a_recorder_has_pending() {
+    let memcached = Memcached::start();
+    let tracker = Tracker::new(memcached.settings().with_flush_every(Duration::from_secs(60))).unwrap();
+    let recorder = Recorder::new(tracker.clone());
+    let asynchronous = AsyncTracker::from(tracker.clone());
+    tracker.seen("alice").unwrap();
+    recorder.seen("alice");
+    runtime().block_on(asynchronous.signed_out("alice")).unwrap();
+    recorder.flush().unwrap();
+    assert!(!tracker.online("alice").unwrap());
+}
+
+#[test]
+fn cancelled_calls_give_no_later_call_a_wrong_answer() {
+    let memcached = Memcached::start();
+    let tracker = AsyncTracker::from(memcached.tracker());
+    let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let time_of = |user: i64| at + TimeDelta::seconds(user);
+    runtime().block_on(async {
+        let restored = tracker.restore((0..1_000).map(|user| (user, time_of(user)))).await;
+        // A time of 2023 has expired, so they are written as they are.
+        assert_eq!(restored.skipped, 1_000);
+        for user in 0..1_000 {
+            tracker.seen_at(user, time_of(user)).await.unwrap();
+        }
+        let mut cancelled = 0;
+        for round in 0..1_000_i64 {
+            let user = round * 7 % 1_000;
+            let patience = Duration::from_micros(round as u64 * 13 % 200);
+            let page = tracker.presences(user..user + 10);
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(patience) => cancelled += 1,
+                presence = tracker.last_seen(user) => assert_eq!(presence.unwrap(), Some(time_of(user))),
+                page = page => assert_eq!(page.len(), 10),
+            }
+        }
+        assert!(cancelled > 50, "{cancelled}");
+        for user in 0..1_000 {
+            assert_eq!(tracker.last_seen(user).await.unwrap(), Some(time_of(user)));
+        }
+    });
+}
+
+#[test]
+fn several_silent_servers_cost_one_timeout_together() {
+    let servers: [Memcached; 3] = std::array::from_fn(|_| Memcached::start());
+    let settings = Settings::default().with_servers(servers.each_ref().map(Memcached::address));
+    let tracker = AsyncTracker::from(Tracker::new(settings).unwrap());
+    let runtime = runtime();
+    assert!(runtime.block_on(tracker.presences(0..100)).into_iter().all(|one| one.is_ok()));
+    servers.iter().for_each(Memcached::suspend);
+    // On a busy machine one of a few tries may be late.
+    eventually(|| {
+        let started = std::time::Instant::now();
+        let page = runtime.block_on(tracker.presences(0..100));
+        assert!(page.into_iter().all(|one| matches!(one, Err(Error::Unavailable { .. }))));
+        (started.elapsed() <= ms(150)).then_some(())
+    });
+    servers.iter().for_each(Memcached::resume);
+    eventually(|| {
+        runtime.block_on(tracker.presences(0..100)).into_iter().all(|one| one.is_ok()).then_some(())
+    });
+    assert!(runtime.block_on(tracker.servers()).into_iter().all(|server| server.info.is_ok()));
+}
+
+#[test]
+fn a_server_that_is_gone_is_unavailable_and_found_again() {
+    let mut memcached = Memcached::start();
+    let tracker = AsyncTracker::from(memcached.tracker());
+    let runtime = runtime();
+    runtime.block_on(tracker.seen("alice")).unwrap();
+    memcached.kill();
+    for _ in 0..5 {
+        let answer = within(ms(150), || runtime.block_on(tracker.online("alice")));
+        assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+    }
+    memcached.restart();
+    eventually(|| runtime.block_on(tracker.online("alice")).ok());
+}
+
+#[test]
+fn a_recorder_dropped_inside_a_runtime_or_after_it_loses_nothing() {
+    let memcached = Memcached::start();
+    let tracker = Tracker::new(memcached.settings().with_flush_every(Duration::from_secs(60))).unwrap();
+    let recorder = Recorder::new(tracker.clone());
+    let after = Recorder::new(tracker.clone());
+    let running = runtime();
+    running.block_on(async {
+        recorder.seen("inside");
+        after.seen("after");
+        within(Duration::from_secs(2), || drop(recorder));
+    });
+    drop(running);
+    drop(after);
+    assert!(tracker.online("inside").unwrap() && tracker.online("after").unwrap());
+}
