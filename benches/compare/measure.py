@@ -1,0 +1,267 @@
+"""Measures this crate beside its peers, and writes the figures into a file as JSON. `run` calls it.
+
+    measure.py CLIENTS AXUM RECORDER FIGURES [SECTION]...
+
+CLIENTS, AXUM and RECORDER are the built benches, FIGURES is the file, and the sections are calls, recorder and http:
+all of them where none is named. What the file has of other sections stays.
+
+Every figure is the median of rounds in which all sides take their turn, and the order moves on with each round. Calls
+are measured with the client and memcached on one core (A) and on two (B), and a raw socket does the same work between
+any two sides: a ratio is a side's time by the mean of the raw times right before and after it.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+CACHE = pathlib.Path(os.environ["LAST_SEEN_INTEROP_CACHE"])
+PYTHON = CACHE / "django52/bin/python"
+
+ROUNDS = 15
+# What a side is asked, and how often it does that in a turn.
+WORK = {"set": ("set", 1000), "get": ("get", 1000), "many of 100": ("many 100", 60), "many of 500": ("many 500", 20)}
+CORES = {"A": ("0", "0"), "B": ("0", "1")}  # of the client, and of memcached
+MACHINE_HAS = 2
+
+HTTP_ROUNDS = 21
+HTTP_SECONDS = 1
+
+
+def sides(clients):
+    rust = {name: [clients, name] for name in ("tracker", "async", "recorder", "ascii", "binary")}
+    names = ("django-pymemcache", "django-pylibmc", "pymemcache", "pylibmc")
+    python = {name: [PYTHON, HERE / "peers/peer.py", name] for name in names}
+    return {**rust, **python, "php": ["php", HERE / "peers/peer.php"], "node": ["node", HERE / "peers/peer.js"]}
+
+
+def calls(clients):
+    figures = {}
+    for cores, (client_core, server_core) in CORES.items():
+        with Memcached(server_core) as server, Peers() as peers:
+            start = lambda command: peers.add(Peer(on(client_core, command), server.address))
+            raw = start([clients, "raw"])
+            others = {name: start(command) for name, command in sides(clients).items()}
+            for work, (ask, times) in WORK.items():
+                able = [name for name in others if work == "set" or name != "recorder"]
+                for peer in [raw, *(others[name] for name in able)]:
+                    # Warm, and with a record of every user, as the side writes it.
+                    for line in ["set 1000", f"{ask} {times}"] if work != "set" else ["set 1000"] * 2:
+                        peer.ask(line)
+                seconds = {name: [] for name in able}
+                ratios = {name: [] for name in able}
+                raws = []
+                for nth in range(ROUNDS):
+                    raws.append(raw.seconds(ask, times))
+                    for name in rotated(able, nth):
+                        seconds[name].append(others[name].seconds(ask, times))
+                        raws.append(raw.seconds(ask, times))
+                        ratios[name].append(2 * seconds[name][-1] / (raws[-2] + raws[-1]))
+                print(f"{cores}, {work}: raw {1e6 * statistics.median(raws):.1f} µs", flush=True)
+                result = figures.setdefault(work, {}).setdefault(cores, {})
+                result["raw"] = {"µs": 1e6 * statistics.median(raws), "ratio": 1.0}
+                for name in able:
+                    result[name] = spread(ratios[name]) | {"µs": 1e6 * statistics.median(seconds[name])}
+                    print(f"  {name:<20} {result[name]['ratio']:>8.3f}", flush=True)
+            figures["names"] = {name: peer.ask("name") for name, peer in others.items()}
+    return figures
+
+
+def http(axum):
+    """Requests a second: a site on one core, wrk and memcached on the other."""
+    with Memcached("1") as server, Peers() as peers:
+        rust = peers.add(Peer(on("0", [axum]), server.address))
+        address = {f"axum {what}": rust.line() for what in ("without", "layer", "idle", "async", "blocking")}
+        address["axum control"] = address["axum without"]
+        for backend in ("PyMemcacheCache", "PyLibMCCache"):
+            for what, middleware in (("without", ""), ("middleware", "members.middleware.LastSeenMiddleware")):
+                if what == "middleware" or backend == "PyMemcacheCache":
+                    name = "django without" if what == "without" else f"django {backend}"
+                    address[name] = peers.add(Gunicorn(server.address, backend, middleware)).address
+        address["django control"] = address["django without"]
+        for name in address:
+            wrk(address[name], 1)
+        rates = {name: [] for name in address}
+        for nth in range(HTTP_ROUNDS):
+            for name in rotated(list(address), nth):
+                rates[name].append(wrk(address[name], HTTP_SECONDS))
+        figures = {}
+        for name, of in rates.items():
+            without, control = (rates[f"{name.split()[0]} {which}"] for which in ("without", "control"))
+            base = without if name.endswith("control") else [statistics.mean(pair) for pair in zip(without, control)]
+            figures[name] = spread([rate / by for rate, by in zip(of, base)]) | {"rate": statistics.median(of)}
+            print(f"  {name:<24} {figures[name]['rate']:>8.0f} requests/s {figures[name]['ratio']:>8.3f}", flush=True)
+        return figures
+
+
+def recorder(program):
+    """The figures of the bench `recorder`, which has its own rounds, and medians of five runs of it."""
+    runs = []
+    for _ in range(5):
+        text = output([program])
+        rows = re.findall(r"^(.+?) +(\d+) +(\d+) +(\d+)$", text, re.M)
+        run = {f"{name}, {what}": int(n) for name, *ns in rows for what, n in zip(("median", "p99"), ns)}
+        run["rate"] = int(re.search(r"drain: (\d+) users", text)[1])
+        run["by raw"] = float(re.search(r"([\d.]+) times the raw", text)[1])
+        run["bytes"] = int(re.search(r"beyond the key.*: (\d+) bytes", text)[1])
+        run["grown"] = int(re.search(r"grown meanwhile: (-?\d+) KiB", text)[1])
+        runs.append(run)
+        print(f"  {run}", flush=True)
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def machine():
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    return {
+        "cpu": re.search(r"model name\s*: (.*)", cpuinfo)[1],
+        "cores": os.cpu_count(),
+        "kernel": re.match(r"\d+\.\d+", platform.release())[0],
+        "memcached": output(["memcached", "-V"]).split()[1],
+        "rustc": output(["rustc", "-V"], cwd=HERE).split()[1],
+        "gunicorn": output([PYTHON, "-c", "import gunicorn; print(gunicorn.__version__)"]).strip(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def spread(ratios):
+    """The median, and what the middle half of the rounds lies between."""
+    low, median, high = statistics.quantiles(ratios, n=4)
+    return {"ratio": median, "low": low, "high": high}
+
+
+def rotated(names, by):
+    return names[by % len(names) :] + names[: by % len(names)]
+
+
+def on(core, command):
+    return ["taskset", "-c", core, *map(str, command)]
+
+
+def output(command, **options):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+def wrk(address, seconds):
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", HERE / "peers/users.lua", f"http://{address}/"]
+    said = output(on("1", command))
+    if "Non-2xx" in said or "Socket errors" in said:
+        sys.exit(f"{address}: {said}")
+    return float(re.search(r"Requests/sec: +([\d.]+)", said)[1])
+
+
+class Peer:
+    """A program that answers line by line."""
+
+    def __init__(self, command, server):
+        environment = os.environ | {"MEMCACHE_SERVERS": server, "NODE_PATH": str(CACHE / "node/node_modules")}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def line(self):
+        answer = self.process.stdout.readline().strip()
+        if not answer:
+            sys.exit(f"{self.process.args} ended: see above")
+        return answer
+
+    def seconds(self, ask, times):
+        """A call."""
+        return float(self.ask(f"{ask} {times}")) / times
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+class Gunicorn:
+    """peers/django_site.py on gunicorn as it is started by default: one worker, one request at a time."""
+
+    def __init__(self, server, backend, middleware):
+        environment = os.environ | {"MEMCACHE_SERVERS": server, "BACKEND": backend, "MIDDLEWARE": middleware}
+        command = [CACHE / "django52/bin/gunicorn", "--chdir", HERE / "peers", "--bind", "127.0.0.1:0"]
+        self.errors = tempfile.TemporaryFile("w+")
+        command = on("0", [*command, "django_site:application"])
+        self.process = subprocess.Popen(command, env=environment, stderr=self.errors)
+        self.address = wait_for(lambda: re.search(r"Listening at: http://(\S+)", self.said()), self.said)[1]
+
+    def said(self):
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+class Peers(list):
+    """Ended with the block."""
+
+    def add(self, peer):
+        self.append(peer)
+        return peer
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for peer in self:
+            peer.end()
+
+
+class Memcached:
+    """On a free port, ended with the block."""
+
+    def __init__(self, core):
+        self.folder = tempfile.TemporaryDirectory()
+        ports = pathlib.Path(self.folder.name, "ports")
+        command = on(core, ["memcached", "-l", "127.0.0.1", "-p", "-1", "-U", "0", "-u", "root"])
+        self.process = subprocess.Popen(command, env=os.environ | {"MEMCACHED_PORT_FILENAME": str(ports)})
+        port = wait_for(lambda: ports.exists() and re.search(r"TCP INET: (\d+)", ports.read_text()))
+        self.address = f"127.0.0.1:{port[1]}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+def wait_for(find, said=lambda: ""):
+    for _ in range(3_000):
+        if found := find():
+            return found
+        time.sleep(0.01)
+    sys.exit(f"not started after 30 seconds: {said()}")
+
+
+def main():
+    clients, axum, bench, path, *sections = sys.argv[1:]
+    if os.cpu_count() < MACHINE_HAS:
+        sys.exit("benches/compare: two cores are needed")
+    path = pathlib.Path(path)
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    measures = {
+        "calls": lambda: calls(clients),
+        "recorder": lambda: recorder(bench),
+        "http": lambda: http(axum),
+    }
+    for section in sections or measures:
+        print(f"== {section}", flush=True)
+        figures[section] = measures[section]()
+        path.write_text(json.dumps(figures | {"machine": machine()}, indent=1, ensure_ascii=False))
+
+
+main()
