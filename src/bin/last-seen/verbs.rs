@@ -1,0 +1,6 @@
+//! What the command line does, a file for each kind of verb.
+
+pub(crate) mod inspect;
+pub(crate) mod servers;
+pub(crate) mod show;
+pub(crate) mod write;
