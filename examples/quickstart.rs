@@ -1,5 +1,7 @@
 //! The whole story: in this process, or with `LAST_SEEN_SERVERS=127.0.0.1:11211` on memcached.
 
+use std::time::Duration;
+
 use chrono::{TimeDelta, Utc};
 use last_seen::{Settings, Tracker};
 
@@ -27,9 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("alice signs out");
     page(&tracker, &["alice"]);
 
-    // Settings come from any format that serde knows.
-    let settings: Settings = toml::from_str("servers = 'memory:'\nonline_timeout = '1m'")?;
-    let strict = Tracker::new(settings)?;
+    // Settings come from any format that serde knows; examples/last-seen.toml has them all.
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/last-seen.toml");
+    let settings: Settings = toml::from_str(&std::fs::read_to_string(file)?)?;
+    let strict = settings.with_servers(["memory:"]).with_online_timeout(Duration::from_secs(60));
+    let strict = Tracker::new(strict)?;
     strict.seen_at("bob", Utc::now() - TimeDelta::seconds(90))?;
     println!("with a window of one minute, a user seen 90 seconds ago");
     page(&strict, &["bob"]);

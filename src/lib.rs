@@ -56,6 +56,11 @@
 //! Key `seen_<user>`, value the Unix time in ASCII digits, client flags 0, expiry 7 days. Every memcached
 //! client of every language reads and writes that with one call.
 //!
+//! # Who is online
+//!
+//! With the feature `who` a tracker lists everyone who is online (`Tracker::online_users`) and follows who
+//! comes and goes (`Tracker::watch`), without an index and without an extra write.
+//!
 //! # Settings
 //!
 //! From a file through serde ([`Settings`]), from the environment ([`Tracker::from_env`]), or in code:
@@ -83,6 +88,8 @@ mod seen_layer;
 mod settings;
 mod store;
 mod tracker;
+#[cfg(feature = "who")]
+mod who;
 
 #[cfg(feature = "tokio")]
 pub use async_tracker::AsyncTracker;
@@ -95,6 +102,10 @@ pub use seen_layer::{Seen, SeenLayer};
 pub use settings::{Format, Settings, Sharding};
 pub use store::{ServerInfo, ServerStatus};
 pub use tracker::{Inspection, Restored, StoredValue, Tracker};
+#[cfg(all(feature = "tokio", feature = "who"))]
+pub use who::AsyncWatch;
+#[cfg(feature = "who")]
+pub use who::Watch;
 
 /// The reader of values, for `fuzz/`: takes the first byte for the flags.
 #[cfg(fuzzing)]

@@ -11,7 +11,11 @@ use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "tokio")]
 pub(crate) use asynchronous::AsyncStore;
+#[cfg(feature = "who")]
+pub(crate) use memcached::Remote;
 pub use memcached::{ServerInfo, ServerStatus};
+#[cfg(feature = "who")]
+pub(crate) use memory::Hook;
 
 use crate::{
     error::Result,
@@ -147,6 +151,31 @@ impl Store {
         match self {
             Self::Memory(_) => "memory:",
             Self::Memcached(memcached) => memcached.server_of(key),
+        }
+    }
+
+    /// The servers that can be asked for a list of keys, or for news; none for a store in memory.
+    #[cfg(feature = "who")]
+    pub(crate) fn remotes(&self) -> Vec<Remote> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Memcached(memcached) => memcached.remotes(),
+        }
+    }
+
+    /// The keys that are in this process; none for memcached.
+    #[cfg(feature = "who")]
+    pub(crate) fn each_key(&self, f: impl FnMut(&Key)) {
+        if let Self::Memory(memory) = self {
+            memory.each_key(f);
+        }
+    }
+
+    /// Calls `hook` with each key that is stored in this process, as long as it lives.
+    #[cfg(feature = "who")]
+    pub(crate) fn hook(&self, hook: std::sync::Weak<Hook>) {
+        if let Self::Memory(memory) = self {
+            memory.hook(hook);
         }
     }
 

@@ -6,6 +6,8 @@ mod blocking;
 mod name;
 mod peer;
 mod probe;
+#[cfg(feature = "who")]
+mod remote;
 mod slots;
 mod status;
 mod wire;
@@ -16,6 +18,8 @@ use memcache::exp::Operation;
 
 #[cfg(feature = "tokio")]
 pub(super) use asynchronous::AsyncMemcached;
+#[cfg(feature = "who")]
+pub(crate) use remote::Remote;
 pub use status::{ServerInfo, ServerStatus};
 
 use super::{
@@ -124,6 +128,11 @@ impl Memcached {
             })
         });
         gather(shares.collect())
+    }
+
+    #[cfg(feature = "who")]
+    pub(super) fn remotes(&self) -> Vec<Remote> {
+        self.peers.iter().cloned().map(Remote::new).collect()
     }
 
     pub(super) fn servers(&self) -> Vec<ServerStatus> {

@@ -13,6 +13,10 @@ use crate::record::{Key, Value};
 /// Beyond as many records the ones that were not used for long make room, as in memcached.
 const MAX_RECORDS: u64 = 1_000_000;
 
+/// Called with each key that is stored, while the store is locked.
+#[cfg(feature = "who")]
+pub(crate) type Hook = dyn Fn(&Key) + Send + Sync;
+
 #[derive(Debug)]
 struct Entry {
     value: Value,
@@ -20,11 +24,12 @@ struct Entry {
     cas: u64,
 }
 
-#[derive(Debug)]
 struct Records {
     cache: Cache<Key, Entry>,
     /// As many writes were made.
     writes: u64,
+    #[cfg(feature = "who")]
+    hooks: Vec<std::sync::Weak<Hook>>,
 }
 
 /// Records of this process alone. One lock, since a conditional write has to read and write in one step.
@@ -34,7 +39,12 @@ impl Memory {
     pub(super) fn new() -> Self {
         let (few, many) = (64, MAX_RECORDS);
         let cache = Cache::with(few, many, Default::default(), Default::default(), Default::default());
-        Self(Mutex::new(Records { cache, writes: 0 }))
+        Self(Mutex::new(Records {
+            cache,
+            writes: 0,
+            #[cfg(feature = "who")]
+            hooks: Vec::new(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Records> {
@@ -70,8 +80,21 @@ impl Memory {
             let expires = now + Duration::from_secs(u64::from(write.expiry));
             let entry = Entry { value: write.value.clone(), expires, cas: records.writes };
             records.cache.insert(write.key.clone(), entry);
+            #[cfg(feature = "who")]
+            records.hooks.retain(|hook| hook.upgrade().map(|hook| hook(&write.key)).is_some());
         }
         holds
+    }
+
+    #[cfg(feature = "who")]
+    pub(super) fn hook(&self, hook: std::sync::Weak<Hook>) {
+        self.lock().hooks.push(hook);
+    }
+
+    #[cfg(feature = "who")]
+    pub(super) fn each_key(&self, mut f: impl FnMut(&Key)) {
+        let (now, records) = (Instant::now(), self.lock());
+        records.cache.iter().filter(|(_, entry)| entry.expires > now).for_each(|(key, _)| f(key));
     }
 
     pub(super) fn delete(&self, key: &Key, cas: Option<u64>) -> bool {

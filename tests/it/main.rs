@@ -18,4 +18,6 @@ mod settings;
 mod sharding;
 mod support;
 mod values;
+#[cfg(feature = "who")]
+mod who;
 mod wire;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use last_seen::{Error, Format, Settings, Sharding, Tracker};
 
-use crate::support::{ms, secs};
+use crate::support::{alone, ms, secs};
 
 #[track_caller]
 fn refused(settings: Settings) -> String {
@@ -39,6 +39,8 @@ fn the_defaults_are_those_of_the_post() {
     assert_eq!(settings.sharding(), Sharding::Ketama);
     assert_eq!(settings.server_timeout(), ms(100));
     assert_eq!(settings.max_connections(), 8);
+    assert_eq!(settings.flush_every(), secs(1));
+    assert_eq!(settings.recorder_capacity(), 100_000);
     assert_eq!(toml::from_str::<Settings>("").unwrap(), settings);
 }
 
@@ -55,6 +57,8 @@ fn a_file_sets_everything() {
         sharding = "pymemcache"
         server_timeout = "250ms"
         max_connections = 20
+        flush_every = "2s"
+        recorder_capacity = 5
         "#,
     )
     .unwrap();
@@ -67,13 +71,24 @@ fn a_file_sets_everything() {
         .with_time_zone("UTC")
         .with_sharding(Sharding::Pymemcache)
         .with_server_timeout(ms(250))
-        .with_max_connections(20);
+        .with_max_connections(20)
+        .with_flush_every(secs(2))
+        .with_recorder_capacity(5);
     assert_eq!(settings, expected);
     let json = r#"{"servers": "memory:", "online_timeout": "2m", "last_seen_timeout": "3600"}"#;
     let settings: Settings = serde_json::from_str(json).unwrap();
     assert_eq!(settings.online_timeout(), secs(120));
     assert_eq!(settings.last_seen_timeout(), secs(3_600));
     Tracker::new(settings).unwrap().seen("alice").unwrap();
+}
+
+#[test]
+fn the_example_file_names_every_setting_and_its_default() {
+    let file = include_str!("../../examples/last-seen.toml");
+    assert_eq!(toml::from_str::<Settings>(file).unwrap(), Settings::default());
+    let named = file.lines().filter(|line| line.contains(" = ")).count();
+    // As many as there are getters.
+    assert_eq!(named, 11);
 }
 
 #[test]
@@ -278,71 +293,67 @@ fn a_number_of_connections_that_cannot_be_is_refused() {
     );
 }
 
-/// Runs one test of this binary again, in an environment of its own.
-#[track_caller]
-fn in_environment(test: &str, variables: &[(&str, &str)]) {
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--ignored", "--nocapture"]).envs(variables.iter().copied());
-    let output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+#[test]
+fn a_recorder_that_could_not_work_is_refused() {
+    let told = "setting flush_every = 5ms: 10ms to 1m are possible";
+    assert_eq!(refused_file("flush_every = '5ms'"), told);
+    assert_eq!(refused_file("flush_every = 61"), "setting flush_every = 1m 1s: 10ms to 1m are possible");
+    assert_eq!(refused_file("recorder_capacity = 0"), "setting recorder_capacity = 0: at least 1 is needed");
 }
 
 #[test]
 fn the_environment_sets_everything() {
-    in_environment(
-        "settings::child_reads_the_environment",
-        &[
-            ("LAST_SEEN_SERVERS", "memory:"),
-            ("LAST_SEEN_ONLINE_TIMEOUT", "60"),
-            ("LAST_SEEN_LAST_SEEN_TIMEOUT", "1d"),
-            ("LAST_SEEN_KEY_PREFIX", "42"),
-            ("LAST_SEEN_FORMAT", "unix-seconds"),
-            ("LAST_SEEN_TIME_ZONE", "UTC"),
-            ("LAST_SEEN_SHARDING", "libmemcached"),
-            ("LAST_SEEN_SERVER_TIMEOUT", "1s"),
-            ("LAST_SEEN_MAX_CONNECTIONS", "3"),
-            ("LAST_SEEN_PORT", "tcp://10.0.0.1:80"),
-        ],
-    );
-    in_environment("settings::child_refuses_the_environment", &[("LAST_SEEN_ONLINE_TIMEOUT", "soon")]);
-    in_environment("settings::child_has_an_empty_environment", &[]);
+    let variables = [
+        ("LAST_SEEN_SERVERS", "memory:"),
+        ("LAST_SEEN_ONLINE_TIMEOUT", "60"),
+        ("LAST_SEEN_LAST_SEEN_TIMEOUT", "1d"),
+        ("LAST_SEEN_KEY_PREFIX", "42"),
+        ("LAST_SEEN_FORMAT", "unix-seconds"),
+        ("LAST_SEEN_TIME_ZONE", "UTC"),
+        ("LAST_SEEN_SHARDING", "libmemcached"),
+        ("LAST_SEEN_SERVER_TIMEOUT", "1s"),
+        ("LAST_SEEN_MAX_CONNECTIONS", "3"),
+        ("LAST_SEEN_FLUSH_EVERY", "50ms"),
+        ("LAST_SEEN_RECORDER_CAPACITY", "10"),
+        ("LAST_SEEN_PORT", "tcp://10.0.0.1:80"),
+    ];
+    alone(&variables, || {
+        let expected = Settings::default()
+            .with_servers(["memory:"])
+            .with_online_timeout(secs(60))
+            .with_last_seen_timeout(secs(86_400))
+            .with_key_prefix("42")
+            .with_sharding(Sharding::Libmemcached)
+            .with_server_timeout(secs(1))
+            .with_max_connections(3)
+            .with_flush_every(ms(50))
+            .with_recorder_capacity(10);
+        assert_eq!(Settings::from_env().unwrap(), expected);
+        let tracker = Tracker::from_env().unwrap();
+        assert_eq!(tracker.settings(), &expected);
+        assert_eq!(last_seen::global().unwrap().settings(), &expected);
+        assert!(last_seen::set_global(tracker).is_err());
+    });
 }
 
 #[test]
-#[ignore = "run by the_environment_sets_everything, in an environment of its own"]
-fn child_reads_the_environment() {
-    let expected = Settings::default()
-        .with_servers(["memory:"])
-        .with_online_timeout(secs(60))
-        .with_last_seen_timeout(secs(86_400))
-        .with_key_prefix("42")
-        .with_sharding(Sharding::Libmemcached)
-        .with_server_timeout(secs(1))
-        .with_max_connections(3);
-    assert_eq!(Settings::from_env().unwrap(), expected);
-    let tracker = Tracker::from_env().unwrap();
-    assert_eq!(tracker.settings(), &expected);
-    assert_eq!(last_seen::global().unwrap().settings(), &expected);
-    assert!(last_seen::set_global(tracker).is_err());
+fn a_wrong_environment_is_an_error_each_time_until_a_tracker_is_set() {
+    alone(&[("LAST_SEEN_ONLINE_TIMEOUT", "soon")], || {
+        for _ in 0..2 {
+            let told = last_seen::global().unwrap_err().to_string();
+            assert!(told.starts_with(r#"setting online_timeout = "soon": "#), "{told}");
+        }
+        last_seen::set_global(Tracker::in_memory()).unwrap();
+        last_seen::global().unwrap().seen("alice").unwrap();
+    });
 }
 
 #[test]
-#[ignore = "run by the_environment_sets_everything, in an environment of its own"]
-fn child_refuses_the_environment() {
-    for _ in 0..2 {
-        let told = last_seen::global().unwrap_err().to_string();
-        assert!(told.starts_with(r#"setting online_timeout = "soon": "#), "{told}");
-    }
-    last_seen::set_global(Tracker::in_memory()).unwrap();
-    last_seen::global().unwrap().seen("alice").unwrap();
-}
-
-#[test]
-#[ignore = "run by the_environment_sets_everything, in an environment of its own"]
-fn child_has_an_empty_environment() {
-    assert_eq!(Settings::from_env().unwrap(), Settings::default());
-    assert_eq!(last_seen::global().unwrap().settings(), &Settings::default());
+fn an_empty_environment_is_the_defaults() {
+    alone(&[], || {
+        assert_eq!(Settings::from_env().unwrap(), Settings::default());
+        assert_eq!(last_seen::global().unwrap().settings(), &Settings::default());
+    });
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Blocking {
                 (pool.slots, pool.forks) = (Slots::new(self.peer.max_connections), call.era.forks);
             }
             if let Some((era, client)) = &pool.client
-                && *era == call.era
+                && *era >= call.era
             {
                 return Ok((client.clone(), pool.slots.clone()));
             }
@@ -114,8 +114,8 @@ impl Blocking {
         let client = made.map_err(|error| self.error(call, Instant::now(), error))?;
         let mut pool = self.pool();
         let before = match &pool.client {
-            // Another call was first.
-            Some((era, client)) if *era == call.era => return Ok((client.clone(), pool.slots.clone())),
+            // Another call was first, or the era is over.
+            Some((era, client)) if *era >= call.era => return Ok((client.clone(), pool.slots.clone())),
             _ => pool.client.replace((call.era, client.clone())),
         };
         let slots = pool.slots.clone();

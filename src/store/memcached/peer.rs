@@ -44,7 +44,7 @@ struct State {
 /// A client serves one era. It ends where a server is found again, since only a new client looks for its
 /// address and forgets connections that died silently; and where the process is forked, since a connection
 /// used by two processes gives each the other's answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Era {
     pub(super) forks: u64,
     opening: u64,

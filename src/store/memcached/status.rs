@@ -108,10 +108,14 @@ pub(super) fn alive(address: SocketAddr, until: Instant) -> bool {
 }
 
 fn at_connection_limit(lines: &[String]) -> bool {
-    lines.first().is_some_and(|line| line.starts_with("ERROR Too many open connections"))
+    lines.first().is_some_and(|line| says_connection_limit(line))
 }
 
-fn connection_limit(server: &Server) -> Error {
+pub(super) fn says_connection_limit(line: &str) -> bool {
+    line.starts_with("ERROR Too many open connections")
+}
+
+pub(super) fn connection_limit(server: &Server) -> Error {
     let source = io::Error::new(io::ErrorKind::ConnectionRefused, "the server is at its connection limit");
     Error::unavailable(server.name(), source)
 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use last_seen::{Error, Tracker};
+use last_seen::{Error, Recorder, Tracker};
 
 use super::unavailable;
 use crate::support::{Memcached, eventually, ms, secs};
@@ -50,24 +50,40 @@ fn a_server_at_its_connection_limit_is_unavailable_and_found_when_it_has_room() 
     assert!(refused < 600, "{refused}");
 }
 
-#[test]
-fn a_server_out_of_memory_is_not_dialled_for_each_request() {
+/// memcached that has no memory left and must not forget, with users `0-0` and `1-0` among many.
+fn out_of_memory() -> (Memcached, Tracker) {
     let memcached = Memcached::start_with(&["-m", "1", "-M", "-I", "512k"]);
     let tracker = memcached.tracker();
-    let refused = eventually(|| {
-        let restored = tracker.restore(
-            (0..1_000).map(|n| (format!("{n}-{}", memcached.stat("curr_items")), chrono::Utc::now())),
-        );
-        (restored.failed > 0).then_some(restored)
+    let mut round = 0;
+    eventually(|| {
+        let now = chrono::Utc::now();
+        let restored = tracker.restore((0..1_000).map(|n| (format!("{n}-{round}"), now)));
+        round += 1;
+        (restored.failed > 0).then_some(())
     });
-    assert!(refused.failed > 0);
+    (memcached, tracker)
+}
+
+#[test]
+fn a_recorder_keeps_the_user_that_a_full_server_refused() {
+    let (memcached, tracker) = out_of_memory();
+    let recorder = Recorder::new(tracker.clone());
+    recorder.seen("one-more-user");
+    let error = recorder.flush().unwrap_err();
+    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    let stats = recorder.stats();
+    assert_eq!((stats.pending, stats.dropped), (1, 0), "{stats:?}");
+    memcached.raw("flush_all");
+    eventually(|| recorder.flush().ok());
+    assert!(tracker.online("one-more-user").unwrap());
+}
+
+#[test]
+fn a_server_out_of_memory_is_not_dialled_for_each_request() {
+    let (memcached, tracker) = out_of_memory();
     let before = memcached.stat("total_connections");
     let (began, mut calls) = (Instant::now(), 0);
     while began.elapsed() < ms(500) {
-        match tracker.seen("one more user") {
-            Err(Error::InvalidUser(_)) => {}
-            other => panic!("{other:?}"),
-        }
         match tracker.seen("one-more-user") {
             Err(Error::Rejected { message, .. }) => {
                 assert!(message.starts_with("out of memory"), "{message}");

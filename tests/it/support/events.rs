@@ -21,8 +21,12 @@ pub fn listen() {
 
 /// What was said of this server since [`listen`].
 pub fn said_of(server: &str) -> Vec<String> {
-    let of_it = |line: &&String| line.contains(&format!("server=\"{server}\""));
-    SAID.lock().unwrap().iter().filter(of_it).cloned().collect()
+    said(&format!("server=\"{server}\""))
+}
+
+/// What was said since [`listen`] with this in it.
+pub fn said(part: &str) -> Vec<String> {
+    SAID.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()
 }
 
 struct Listener;

@@ -1,0 +1,73 @@
+//! The hook: what it is told, and that it never stops the writing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, mpsc},
+};
+
+use chrono::Utc;
+use last_seen::{Event, Recorder, Settings, Tracker};
+
+use super::by_hand;
+use crate::support::{Memcached, ms, secs, within};
+
+#[test]
+fn the_hook_is_told_in_the_order_of_each_users_calls() {
+    let (events, told) = mpsc::channel();
+    let tracker = by_hand(Settings::default().with_servers(["memory:"]));
+    let recorder = Recorder::with_hook(tracker.clone(), move |batch| {
+        events.send(batch.to_vec()).unwrap();
+    });
+    recorder.seen("alice");
+    recorder.seen("bob");
+    tracker.signed_out("alice").unwrap();
+    recorder.seen("alice");
+    tracker.forget("carol").unwrap();
+    recorder.flush().unwrap();
+    tracker.signed_out("alice").unwrap();
+    recorder.close().unwrap();
+    let mut of: HashMap<String, Vec<&str>> = HashMap::new();
+    for event in told.iter().flatten() {
+        let (user, what) = match event {
+            Event::Seen { user, at } => {
+                assert!((Utc::now() - at).num_seconds() < 60);
+                (user, "seen")
+            }
+            Event::SignedOut { user, at } => {
+                assert!((305..365).contains(&(Utc::now() - at).num_seconds()));
+                (user, "signed out")
+            }
+            Event::Forgotten { user } => (user, "forgotten"),
+            other => panic!("{other:?}"),
+        };
+        of.entry(user).or_default().push(what);
+    }
+    assert_eq!(of["alice"], ["signed out", "seen", "signed out"]);
+    assert_eq!(of["bob"], ["seen"]);
+    assert_eq!(of["carol"], ["forgotten"]);
+}
+
+#[test]
+fn a_hook_that_panics_or_is_slow_never_stops_the_writing() {
+    let memcached = Memcached::start();
+    let tracker =
+        Tracker::new(memcached.settings().with_flush_every(ms(10)).with_recorder_capacity(1_000)).unwrap();
+    let (hold, held) = mpsc::channel::<()>();
+    let calls = Arc::new(Mutex::new(0));
+    let counted = calls.clone();
+    let recorder = Recorder::with_hook(tracker.clone(), move |_| {
+        *counted.lock().unwrap() += 1;
+        if *counted.lock().unwrap() == 1 {
+            panic!("on purpose");
+        }
+        let _ = held.recv_timeout(secs(20));
+    });
+    for n in 0..50 {
+        recorder.seen(n);
+        within(secs(2), || recorder.flush().unwrap());
+        assert!(tracker.online(n).unwrap());
+    }
+    drop(hold);
+    within(secs(2), || recorder.close().unwrap());
+    assert!(*calls.lock().unwrap() > 1);
+}

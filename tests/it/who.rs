@@ -1,0 +1,48 @@
+//! The list of who is online, and the live feed.
+
+#[cfg(feature = "tokio")]
+mod asynchronous;
+mod feed;
+mod list;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+};
+
+use chrono::Utc;
+use last_seen::{Settings, Tracker};
+
+use crate::support::{Fake, secs};
+
+/// A server that knows a user under every key, is at `time`, and answers what else it is asked by `answer`,
+/// which says whether the connection goes on.
+fn scripted(time: u64, answer: impl Fn(&str, &TcpStream) -> bool + Send + Sync + 'static) -> Fake {
+    Fake::start(move |stream| {
+        for line in BufReader::new(&stream).lines() {
+            let Ok(line) = line else { return };
+            let mut words = line.split(' ');
+            let written = match words.next() {
+                Some("stats") => {
+                    (&stream).write_all(format!("STAT pid 1\r\nSTAT time {time}\r\nEND\r\n").as_bytes())
+                }
+                Some("mg") => {
+                    let flags: String =
+                        words.filter(|word| word.starts_with('O')).map(|word| format!(" {word}")).collect();
+                    let now = Utc::now().timestamp();
+                    (&stream).write_all(format!("VA 10 f0{flags}\r\n{now}\r\n").as_bytes())
+                }
+                _ if answer(&line, &stream) => Ok(()),
+                _ => return,
+            };
+            if written.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// With time for a machine that is busy.
+fn connect(fake: &Fake) -> Tracker {
+    Tracker::new(Settings::default().with_servers([fake.address()]).with_server_timeout(secs(5))).unwrap()
+}
