@@ -50,7 +50,7 @@ pub(crate) struct Place {
     /// How the other programs choose between several servers
     #[arg(long, global = true, value_name = "NAME", value_parser = sharding())]
     pub(crate) sharding: Option<Sharding>,
-    /// The records of an unchanged Django site with this TIME_ZONE
+    /// The records of an unchanged Django site, whose time zone this is
     #[arg(long, global = true, value_name = "ZONE")]
     pub(crate) django: Option<String>,
 }
@@ -86,6 +86,19 @@ pub(crate) enum Verb {
     Show {
         /// Names or ids, as the site gives them to last-seen
         #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Everyone who is online, the newest first; each server lists all its records for it
+    Who {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Who is online, and from then on who comes and goes, until Ctrl-C
+    Watch {
+        /// These alone
+        #[arg(value_name = "USER")]
         users: Vec<String>,
         #[command(flatten)]
         json: Json,

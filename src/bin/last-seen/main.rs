@@ -58,6 +58,8 @@ fn run(cli: &Cli, out: &mut Out) -> Answer {
         Verb::SignedOut { users } => verbs::write::signed_out(&tracker, users, out),
         Verb::Forget { users } => verbs::write::forget(&tracker, users, out),
         Verb::Show { users, json } => verbs::show::show(&tracker, users, json.json, out),
+        Verb::Who { json } => verbs::who::who(&tracker, json.json, out),
+        Verb::Watch { users, json } => verbs::watch::watch(&tracker, users, json.json, out),
         Verb::Inspect { user, json } => verbs::inspect::inspect(&tracker, user, json.json, out),
         Verb::Servers { json } => verbs::servers::servers(&tracker, json.json, out),
         Verb::Completions { .. } => Ok(DONE),

@@ -64,7 +64,7 @@ impl Out {
 
     /// Whether nobody reads any more.
     pub(crate) fn closed(&self) -> bool {
-        self.error.is_some()
+        self.error.is_some() || reader_gone()
     }
 
     /// One sentence on the standard error. A lost server answers for many users, and is told of once.
@@ -75,15 +75,35 @@ impl Out {
         };
         let told = text::chain(error);
         if self.told.insert(server.unwrap_or_else(|| told.clone())) {
-            self.flush();
-            sentence(&told);
+            self.complain(&told);
         }
+    }
+
+    /// One sentence on the standard error, after what was written before it.
+    pub(crate) fn complain(&mut self, told: &str) {
+        self.flush();
+        sentence(told);
     }
 
     pub(crate) fn close(mut self) -> io::Result<()> {
         self.flush();
         self.error.map_or(Ok(()), Err)
     }
+}
+
+/// Whether the other end of a pipe is closed: on a quiet site a write that finds out may be hours away.
+#[cfg(unix)]
+fn reader_gone() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    let mut stdout = [PollFd::new(&stdout, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut stdout, Some(&now)).is_ok() && stdout[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+#[cfg(not(unix))]
+fn reader_gone() -> bool {
+    false
 }
 
 /// One sentence on the standard error, where it can be written.

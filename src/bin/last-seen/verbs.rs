@@ -3,4 +3,6 @@
 pub(crate) mod inspect;
 pub(crate) mod servers;
 pub(crate) mod show;
+pub(crate) mod watch;
+pub(crate) mod who;
 pub(crate) mod write;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Answer, DONE, FAILED, json,
-    out::{self, Out},
+    out::Out,
     table::{Cell, Look, Table},
     text,
 };
@@ -42,7 +42,7 @@ pub(crate) fn servers(tracker: &Tracker, json: bool, out: &mut Out) -> Answer {
             match &status.info {
                 Ok(info) => {
                     let warning = warning(&status.server, info);
-                    warning.into_iter().for_each(|warning| out::sentence(&warning));
+                    warning.into_iter().for_each(|warning| out.complain(&warning));
                 }
                 Err(error) => out.complain_of(error),
             }

@@ -2,7 +2,7 @@
 
 use last_seen::{Error, Result, Tracker};
 
-use crate::{Answer, DONE, FAILED, out, out::Out, text};
+use crate::{Answer, DONE, FAILED, out::Out, text};
 
 pub(crate) fn seen(tracker: &Tracker, users: &[String], out: &mut Out) -> Answer {
     each(users, out, |user, _| tracker.seen(user))
@@ -29,8 +29,7 @@ fn each(users: &[String], out: &mut Out, mut verb: impl FnMut(&str, &mut Out) ->
         match &error {
             // Of these the server knows, and the user has to be named.
             Error::Unavailable { .. } | Error::Rejected { .. } if users.len() > 1 => {
-                out.flush();
-                out::sentence(&format!("{user}: {}", text::chain(&error)));
+                out.complain(&format!("{user}: {}", text::chain(&error)));
             }
             _ => out.complain_of(&error),
         }
