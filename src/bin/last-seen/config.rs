@@ -57,7 +57,8 @@ fn with_file(settings: Settings, path: &Path) -> Result<Settings, ConfigError> {
         fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
     let read = |text| settings.overridden_by(toml::Deserializer::parse(text)?);
     read(&file).map_err(|error: toml::de::Error| {
-        let line = error.span().map(|span| file[..span.start.min(file.len())].lines().count().max(1));
+        let line =
+            error.span().map(|span| file.bytes().take(span.start).filter(|&byte| byte == b'\n').count() + 1);
         ConfigError::Wrong { path: path.into(), line, source: Message(error.message().to_owned()) }
     })
 }
