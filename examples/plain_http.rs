@@ -2,17 +2,14 @@
 //!
 //! With `LAST_SEEN_SERVERS=127.0.0.1:11211` the records are in memcached; stop it, and the page says so.
 
+mod page;
+
 use std::{
-    collections::BTreeSet,
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::Mutex,
 };
 
-use last_seen::Tracker;
-
-/// The users of the site: what its database would know.
-static USERS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+use last_seen::{Error, Tracker};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tracker = match std::env::var_os("LAST_SEEN_SERVERS") {
@@ -26,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for stream in listener.incoming().flatten() {
             let tracker = &tracker;
             scope.spawn(move || {
-                if let Err(error) = answer(&stream, tracker) {
+                if let Err(error) = read(&stream).and_then(|request| answer(&stream, tracker, &request)) {
                     eprintln!("a request broke off: {error}");
                 }
             });
@@ -35,67 +32,121 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn answer(mut stream: &TcpStream, tracker: &Tracker) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream).lines();
-    let request = lines.next().transpose()?.unwrap_or_default();
-    let mut user = None;
-    for line in lines {
-        let line = line?;
-        if line.is_empty() {
-            break;
-        }
-        if let Some(cookie) = line.to_lowercase().strip_prefix("cookie: user=") {
-            user = Some(cookie.to_owned());
-        }
-    }
+fn answer(mut stream: &TcpStream, tracker: &Tracker, request: &Request) -> io::Result<()> {
+    let user = request.user.as_deref();
 
-    // Request code. A cache that cannot be reached is no reason to fail a request.
-    if let Some(user) = &user
+    // Request code. A page that polls is open, but nobody need be before it; and a cache that cannot be reached
+    // is no reason to fail a request.
+    let activity = !["/poll", "/health"].contains(&request.path.as_str());
+    if let Some(user) = user
+        && activity
         && let Err(error) = tracker.seen(user)
     {
         eprintln!("not recorded: {error}");
     }
 
-    let path = request.split(' ').nth(1).unwrap_or("/");
-    let (cookie, body) = match path.split_once("?user=") {
-        Some(("/sign-in", name)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) => {
-            USERS.lock().unwrap().insert(name.to_lowercase());
-            (format!("user={}", name.to_lowercase()), String::new())
+    let (status, kind, body) = match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/") => ("200 OK", "html", page::whole(user, &table(tracker))),
+        ("GET", "/poll") => ("200 OK", "html", table(tracker)),
+        ("GET", "/health") => ("200 OK", "plain", "ok".to_owned()),
+        ("POST", "/sign-in") => {
+            let name = decode(request.body.strip_prefix("user=").unwrap_or_default());
+            match tracker.seen(&name) {
+                Err(error @ Error::InvalidUser(_)) => ("400 Bad Request", "plain", error.to_string()),
+                _ => {
+                    page::add_user(&name);
+                    return redirect(stream, &format!("user={}", encode(&name)));
+                }
+            }
         }
-        _ if path == "/sign-out" => {
-            if let Some(user) = &user
+        ("POST", "/sign-out") => {
+            if let Some(user) = user
                 && let Err(error) = tracker.signed_out(user)
             {
                 eprintln!("sign-out not recorded: {error}");
             }
-            ("user=; Max-Age=0".to_owned(), String::new())
+            return redirect(stream, "user=; Max-Age=0");
         }
-        _ => (String::new(), view(tracker)),
+        _ => ("404 Not Found", "plain", "there is no such page".to_owned()),
     };
-    if cookie.is_empty() {
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close";
-        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-    } else {
-        let head = "HTTP/1.1 303 See Other\r\nLocation: /\r\nConnection: close\r\nContent-Length: 0";
-        write!(stream, "{head}\r\nSet-Cookie: {cookie}; HttpOnly; SameSite=Lax\r\n\r\n")
-    }
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/{kind}; charset=utf-8\r\nConnection: close");
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The view: everyone, in one round trip. It asks with `.ok()`, since a page must not fail by its cache.
-fn view(tracker: &Tracker) -> String {
-    let users = USERS.lock().unwrap().clone();
-    let mut rows = String::new();
-    for (user, presence) in users.iter().zip(tracker.presences(&users)) {
-        let (last_seen, online) = match presence.ok() {
-            Some(presence) => (presence.ago().to_string(), presence.online.to_string()),
-            None => ("not known".to_owned(), "not known".to_owned()),
-        };
-        rows += &format!("<tr><td>{user}<td>{last_seen}<td>{online}\n");
+fn redirect(mut stream: &TcpStream, cookie: &str) -> io::Result<()> {
+    let head = "HTTP/1.1 303 See Other\r\nLocation: /\r\nConnection: close\r\nContent-Length: 0";
+    write!(stream, "{head}\r\nSet-Cookie: {cookie}; Path=/; HttpOnly; SameSite=Lax\r\n\r\n")
+}
+
+/// Everyone, in one round trip.
+fn table(tracker: &Tracker) -> String {
+    let users = page::users();
+    page::table(&users, tracker.presences(&users))
+}
+
+/// As much of a request as this site needs.
+#[derive(Default)]
+struct Request {
+    method: String,
+    path: String,
+    /// A real site keeps a signed session in the cookie, not the bare name.
+    user: Option<String>,
+    body: String,
+}
+
+fn read(stream: &TcpStream) -> io::Result<Request> {
+    let mut reader = BufReader::new(stream.take(16_384));
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (mut request, mut length) = (Request { method, path, ..Request::default() }, 0);
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        let value = value.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "cookie" => {
+                let user = value.split("; ").find_map(|cookie| cookie.strip_prefix("user="));
+                request.user = user.map(decode);
+            }
+            "content-length" => length = value.parse().unwrap_or(0),
+            _ => {}
+        }
     }
-    format!(
-        "<!doctype html><title>Who is here</title>\n\
-         <table><tr><th>User<th>Last seen<th>Online\n{rows}</table>\n\
-         <form action=/sign-in><input name=user pattern=[A-Za-z0-9]+ required><button>Sign in</button></form>\n\
-         <p><a href=/sign-out>Sign out</a>\n"
-    )
+    reader.take(length).read_to_string(&mut request.body)?;
+    Ok(request)
+}
+
+/// What a form's field says.
+fn decode(field: &str) -> String {
+    let mut bytes = field.bytes();
+    let mut text = Vec::new();
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || bytes.next().and_then(|digit| char::from(digit).to_digit(16)).unwrap_or(0);
+                (digit() * 16 + digit()) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The other way: what a cookie can hold.
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(
+            |byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            },
+        )
+        .collect()
 }

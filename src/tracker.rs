@@ -56,7 +56,7 @@ impl Tracker {
     /// `"host:port?weight=2"`, a comma-separated list of these, or `"memory:"`, with the default settings. Dials at the first call, so it succeeds without a memcached.
     ///
     /// # Errors
-    /// [`Error::Settings`] where the text names no server.
+    /// [`Error::Settings`](crate::Error::Settings) where the text names no server.
     pub fn connect(servers: &str) -> Result<Self> {
         Self::new(Settings::default().with_servers([servers]))
     }
@@ -79,7 +79,7 @@ impl Tracker {
     /// A tracker with these settings. Dials at the first call, so it succeeds without a memcached.
     ///
     /// # Errors
-    /// [`Error::Settings`] where a setting cannot be used, with its name and value.
+    /// [`Error::Settings`](crate::Error::Settings) where a setting cannot be used, with its name and value.
     pub fn new(settings: Settings) -> Result<Self> {
         let (servers, codec) = (settings.check()?, settings.codec()?);
         let store = Store::new(servers, &settings);
@@ -89,7 +89,7 @@ impl Tracker {
     /// A tracker with the settings in the environment, as [`Settings::from_env`] reads them.
     ///
     /// # Errors
-    /// [`Error::Settings`] where a variable cannot be used.
+    /// [`Error::Settings`](crate::Error::Settings) where a variable cannot be used.
     pub fn from_env() -> Result<Self> {
         Self::new(Settings::from_env()?)
     }
@@ -102,8 +102,8 @@ impl Tracker {
     /// Notes that the user is here now: the line for request code.
     ///
     /// # Errors
-    /// As every verb with a user: [`Error::InvalidUser`] before anything is sent, [`Error::Unavailable`] and
-    /// [`Error::Rejected`] where the server did not take it.
+    /// As every verb with a user: [`Error::InvalidUser`](crate::Error::InvalidUser) before anything is sent, [`Error::Unavailable`](crate::Error::Unavailable) and
+    /// [`Error::Rejected`](crate::Error::Rejected) where the server did not take it.
     pub fn seen(&self, user: impl Display) -> Result<()> {
         self.seen_at(user, Utc::now())
     }
@@ -111,7 +111,7 @@ impl Tracker {
     /// Notes that the user was here at `at`, to the second, in place of what was known.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen); [`Error::Value`] where `at` is not in the years 1970 to 9999.
+    /// As [`seen`](Self::seen); [`Error::Value`](crate::Error::Value) where `at` is not in the years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> Result<()> {
         self.store().set(&self.sighting(self.key(user)?, at)?).map(drop)
     }
@@ -120,7 +120,7 @@ impl Tracker {
     /// `last_seen_timeout`, or forgotten by the cache.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen); [`Error::Value`] where something else is stored under the user's key, or a
+    /// As [`seen`](Self::seen); [`Error::Value`](crate::Error::Value) where something else is stored under the user's key, or a
     /// time that is ahead of this host's clock by more than `online_timeout`.
     pub fn last_seen(&self, user: impl Display) -> Result<Option<DateTime<Utc>>> {
         Ok(self.presence(user)?.last_seen)
@@ -232,7 +232,8 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidUser`]; [`Error::Value`] where `at` is not in the years 1970 to 9999.
+    /// [`Error::InvalidUser`](crate::Error::InvalidUser); [`Error::Value`](crate::Error::Value) where `at` is
+    /// not in the years 1970 to 9999.
     pub fn would_write(&self, user: impl Display, at: DateTime<Utc>) -> Result<Inspection> {
         let expiry = self.settings().last_seen_timeout();
         let write = self.write(self.key(user)?, at, expiry, When::Always)?;

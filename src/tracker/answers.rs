@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
 
-/// What [`Tracker::restore`] did.
+/// What [`Tracker::restore`](crate::Tracker::restore) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Browser {
     address: String,
     cookies: BTreeMap<String, String>,
@@ -18,6 +18,7 @@ pub struct Browser {
 #[derive(Debug)]
 pub struct Page {
     pub status: u16,
+    pub head: String,
     pub body: String,
 }
 
@@ -37,10 +38,14 @@ impl Browser {
         let page = self.get(form);
         let token = between(&page.body, r#"name="csrfmiddlewaretoken" value=""#, "\"");
         let token = token.unwrap_or_else(|| panic!("no form at {form}: {page:?}"));
-        let mut body = format!("csrfmiddlewaretoken={token}");
-        for (name, value) in fields {
-            body += &format!("&{name}={}", encode(value));
-        }
+        self.submit(path, &[&[("csrfmiddlewaretoken", token)], fields].concat())
+    }
+
+    /// Posts a form that carries no token.
+    #[track_caller]
+    pub fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
+        let fields = fields.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+        let body = fields.collect::<Vec<_>>().join("&");
         let kind = "Content-Type: application/x-www-form-urlencoded";
         self.send(&format!("POST {path} HTTP/1.0\r\n{kind}\r\nContent-Length: {}\r\n", body.len()), &body)
     }
@@ -57,13 +62,20 @@ impl Browser {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        for line in head.lines() {
-            let cookie = line.strip_prefix("Set-Cookie: ").and_then(|line| line.split_once('='));
-            if let Some((name, value)) = cookie {
-                self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
+        for (header, value) in head.lines().filter_map(|line| line.split_once(": ")) {
+            if !header.eq_ignore_ascii_case("set-cookie") {
+                continue;
+            }
+            let (cookie, attributes) = value.split_once(';').unwrap_or((value, ""));
+            let (name, value) = cookie.split_once('=').unwrap();
+            if attributes.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
-        Page { status: head.split(' ').nth(1).unwrap().parse().unwrap(), body: body.to_owned() }
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Page { status, head: head.to_owned(), body: body.to_owned() }
     }
 }
 

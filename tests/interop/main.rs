@@ -14,6 +14,7 @@ mod support;
 
 mod django_site;
 mod golden;
+#[allow(dead_code, reason = "shared with the tests of the examples")]
 mod http;
 mod page;
 mod placement;

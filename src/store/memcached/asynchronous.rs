@@ -174,7 +174,7 @@ impl Asynchronous {
 
     async fn client(&self, call: Call, until: Instant) -> Result<AsyncMetaClient> {
         if let Some((era, client)) = &*self.lock()
-            && *era == call.era
+            && *era >= call.era
         {
             return Ok(client.clone());
         }
@@ -195,7 +195,7 @@ impl Asynchronous {
         let mut client = self.lock();
         match &*client {
             // Another call was first.
-            Some((era, client)) if *era == call.era => Ok(client.clone()),
+            Some((era, client)) if *era >= call.era => Ok(client.clone()),
             _ => Ok(client.insert((call.era, made)).1.clone()),
         }
     }

@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use last_seen::{Recorder, Tracker};
 
 use super::{adds_up, by_hand, write_raw};
-use crate::support::{Memcached, eventually, ms, soak};
+use crate::support::{Memcached, eventually, ms, secs, soak};
 
 #[test]
 fn the_request_that_signs_out_is_recorded_and_the_user_is_offline() {
@@ -40,7 +40,8 @@ fn the_request_that_signs_out_is_recorded_and_the_user_is_offline() {
 #[test]
 fn the_last_call_of_each_user_decides() {
     let memcached = Memcached::start();
-    let tracker = Tracker::new(memcached.settings().with_flush_every(ms(10))).unwrap();
+    let settings = memcached.settings().with_flush_every(ms(10)).with_server_timeout(secs(5));
+    let tracker = Tracker::new(settings).unwrap();
     let recorder = Recorder::new(tracker.clone());
     let rounds = if soak() { 400 } else { 40 };
     let last: Vec<Mutex<char>> = (0..200).map(|_| Mutex::new(' ')).collect();

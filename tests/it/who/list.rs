@@ -333,5 +333,5 @@ fn nothing_stays_open_after_a_listing() {
     assert_eq!(users(&tracker), ["alice"]);
     let asking_and_the_trackers_own = memcached.stat("curr_connections");
     tracker.online_users().unwrap();
-    eventually(|| (memcached.stat("curr_connections") == asking_and_the_trackers_own).then_some(()));
+    eventually(|| (memcached.stat("curr_connections") <= asking_and_the_trackers_own).then_some(()));
 }

@@ -1,0 +1,55 @@
+//! The page that the web examples show. No framework in here.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use last_seen::{Presence, Result};
+
+/// The users of the site: what its database would know.
+static USERS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+pub(crate) fn add_user(name: &str) {
+    USERS.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+}
+
+pub(crate) fn users() -> BTreeSet<String> {
+    USERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The view: three answers, never mixed up. `.ok()`, since a page must not fail by its cache.
+pub(crate) fn table(users: &BTreeSet<String>, presences: Vec<Result<Presence>>) -> String {
+    let mut rows = String::new();
+    for (user, presence) in users.iter().zip(presences) {
+        let (last_seen, online) = match presence.ok() {
+            Some(presence) => (presence.ago().to_string(), if presence.online { "yes" } else { "no" }),
+            None => ("not known".to_owned(), "not known"),
+        };
+        rows += &format!("<tr><td>{}<td>{last_seen}<td>{online}\n", escape(user));
+    }
+    format!("<tr><th>User<th>Last seen<th>Online\n{rows}")
+}
+
+/// The whole page. It asks for the table again every two seconds.
+pub(crate) fn whole(user: Option<&str>, table: &str) -> String {
+    let form = match user {
+        Some(user) => format!(
+            "<form method=post action=/sign-out>Signed in as {}. <button>Sign out</button></form>",
+            escape(user)
+        ),
+        None => "<form method=post action=/sign-in>\
+                 <input name=user required maxlength=100> <button>Sign in</button></form>"
+            .to_owned(),
+    };
+    format!(
+        "<!doctype html><meta charset=utf-8><link rel=icon href=data:,><title>Who is here</title>\n\
+         {form}\n<table id=who>\n{table}</table>\n\
+         <script>setInterval(async () => {{\n\
+         who.innerHTML = await (await fetch('/poll')).text()\n}}, 2000)</script>\n"
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,76 @@
+//! A site that shows live who of its users is online. `cargo run -p site`, then open <http://127.0.0.1:8080/>.
+//!
+//! With `LAST_SEEN_SERVERS=127.0.0.1:11211` the records are in memcached, and the page shows whoever is seen by any
+//! other program that shares it, those of a Django site among them (`LAST_SEEN_FORMAT=django`,
+//! `LAST_SEEN_KEY_PREFIX=:1:seen_` and `LAST_SEEN_TIME_ZONE`). Stop memcached, and the page says that it does not know.
+
+mod board;
+mod guard;
+mod pages;
+mod session;
+
+use std::{sync::Arc, thread};
+
+use axum::{
+    Router,
+    http::request::Parts,
+    middleware,
+    routing::{get, post},
+};
+use last_seen::{AsyncTracker, Recorder, SeenLayer, Tracker};
+
+use board::Board;
+use session::User;
+
+#[derive(Clone)]
+struct Site {
+    tracker: AsyncTracker,
+    board: Arc<Board>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let tracker = match std::env::var_os("LAST_SEEN_SERVERS") {
+        Some(_) => Tracker::from_env()?,
+        None => Tracker::in_memory(),
+    };
+    let recorder = Recorder::new(tracker.clone());
+    let board = Arc::new(Board::new(tracker.settings().online_timeout()));
+    let following = thread::spawn({
+        let (board, tracker) = (board.clone(), tracker.clone());
+        move || board.follow(&tracker)
+    });
+    let site = Site { tracker: tracker.into(), board: board.clone() };
+    let app = Router::new()
+        .route("/", get(pages::home))
+        .route("/sign-in", post(pages::sign_in))
+        .route("/sign-out", post(pages::sign_out))
+        .layer(SeenLayer::new(recorder.clone(), identify))
+        // Below the layer, so not recorded: a page is open, but nobody need be before it.
+        .route("/events", get(pages::events))
+        .route("/state", get(pages::state))
+        .route("/health", get(|| async { "ok" }))
+        .route("/site.css", get(pages::style))
+        .route("/site.js", get(pages::script))
+        .route("/favicon.svg", get(pages::icon))
+        .layer(middleware::from_fn(session::authenticate))
+        .layer(middleware::from_fn(guard::protect))
+        .with_state(site);
+
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on http://{}/", listener.local_addr()?);
+    let interrupted = async move {
+        drop(tokio::signal::ctrl_c().await);
+        board.close(); // ends the event streams, which would keep the server
+    };
+    axum::serve(listener, app).with_graceful_shutdown(interrupted).await?;
+    recorder.close()?; // writes what is pending
+    following.join().map_err(|_| "the feed broke off")?;
+    Ok(())
+}
+
+/// Request code: the layer records whom this names.
+fn identify(parts: &Parts) -> Option<String> {
+    parts.extensions.get::<User>().map(|user| user.0.clone())
+}

@@ -1,0 +1,165 @@
+//! The site as people use it, in Debian's Chromium, on a memcached of the test's own.
+//!
+//! With `LAST_SEEN_PICTURES=docs/pictures` the screenshots of the documentation are made anew.
+
+#![allow(unreachable_pub, reason = "a test binary has no public API")]
+
+mod common;
+mod site;
+mod window;
+
+use std::{net::Shutdown, path::PathBuf};
+
+use chrono::{TimeDelta, Utc};
+
+use common::{Memcached, eventually, secs};
+use site::Site;
+use window::{Driver, Window};
+
+#[tokio::test]
+async fn two_windows_see_who_comes_and_goes() {
+    let memcached = Memcached::start();
+    let elsewhere = memcached.tracker();
+    elsewhere.seen_at("carol", Utc::now() - TimeDelta::minutes(42)).unwrap();
+    let site = Site::start(&[("LAST_SEEN_SERVERS", &memcached.address())]);
+    let driver = Driver::start();
+    let (alices, bobs) = (driver.window().await, driver.window().await);
+
+    alices.open(&site.url("/")).await;
+    alices.sign_in("alice").await;
+    bobs.open(&site.url("/")).await;
+    bobs.sign_in("<b>bob</b>").await;
+
+    // Each sees both, and a name with markup is text.
+    for window in [&alices, &bobs] {
+        window.shows("alice", "just now", "True").await;
+        window.shows("<b>bob</b>", "just now", "True").await;
+        assert_eq!(window.count_of("td b").await, 0);
+        assert_eq!(window.text_of("#online").await, "2");
+    }
+
+    // Whoever is seen by another program shows up without a reload.
+    elsewhere.seen("dave").unwrap();
+    alices.shows("dave", "just now", "True").await;
+    elsewhere.seen_at("erin", Utc::now() - TimeDelta::minutes(3)).unwrap();
+    alices.shows("erin", "3 minutes ago", "True").await;
+    elsewhere.seen_at("frank", Utc::now() - TimeDelta::minutes(7)).unwrap();
+    alices.shows("frank", "7 minutes ago", "False").await;
+    // Goes offline by the clock, without anybody storing anything.
+    elsewhere.seen_at("grace", Utc::now() - TimeDelta::seconds(298)).unwrap();
+    alices.shows("grace", "4 minutes ago", "True").await;
+    alices.shows("grace", "5 minutes ago", "False").await;
+
+    // After a while there is a line of how many were online.
+    alices.wait_until_visible("figure", true).await;
+    pictures(&alices).await;
+
+    // Signed out in one window, offline at once in the other.
+    bobs.click("header button").await;
+    alices.shows("<b>bob</b>", "5 minutes ago", "False").await;
+
+    // Without memcached the page answers in time, and says that it does not know.
+    memcached.suspend();
+    alices.shows("alice", "not known", "not known").await;
+    alices.wait_until_visible("#unknown", true).await;
+    let started = std::time::Instant::now();
+    bobs.open(&site.url("/")).await;
+    assert!(started.elapsed() < secs(5), "{:?}", started.elapsed());
+    bobs.shows("alice", "not known", "not known").await;
+    memcached.resume();
+    alices.shows("alice", "just now", "True").await;
+    alices.wait_until_visible("#unknown", false).await;
+
+    for window in [&alices, &bobs] {
+        assert_eq!(window.console_errors().await, [""; 0]);
+    }
+    alices.close().await;
+    bobs.close().await;
+}
+
+/// Wide and narrow, light and dark.
+async fn pictures(window: &Window) {
+    let made_by_a_test = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let folder = std::env::var_os("LAST_SEEN_PICTURES").map_or(made_by_a_test, |folder| {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder)
+    });
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, width, height, scheme) in [
+        ("site-wide-light", 900, 640, "light"),
+        ("site-wide-dark", 900, 640, "dark"),
+        ("site-narrow-light", 390, 760, "light"),
+        ("site-narrow-dark", 390, 760, "dark"),
+    ] {
+        window.look(width, height, scheme).await;
+        let picture = window.picture().await;
+        assert!(picture.len() > 5_000, "{name}: {} bytes", picture.len());
+        // Nothing is cut off on a phone.
+        assert!(window.fits().await, "{name}");
+        std::fs::write(folder.join(name).with_extension("png"), picture).unwrap();
+    }
+}
+
+#[test]
+fn two_hundred_open_pages_leave_no_descriptor_behind() {
+    let memcached = Memcached::start();
+    let site = Site::start(&[("LAST_SEEN_SERVERS", &memcached.address())]);
+    assert!(site.get("/").contains("<h1>Who is here</h1>"));
+    let before = site.descriptors();
+    let streams: Vec<_> = (0..200).map(|_| site.events_as("")).collect();
+    // A load of requests beside them, and an event that all of them get.
+    for n in 0..500 {
+        assert!(site.get("/state").contains("\"rows\""), "request {n}");
+    }
+    memcached.tracker().seen("alice").unwrap();
+    for stream in &streams {
+        stream.wait_for("\"user\":\"alice\"");
+    }
+    assert!(site.descriptors() >= before + 200);
+    for stream in &streams {
+        stream.0.shutdown(Shutdown::Both).unwrap();
+    }
+    drop(streams);
+    eventually(|| (site.descriptors() <= before + 2).then_some(()));
+}
+
+#[test]
+fn what_is_typed_is_checked_and_a_post_from_elsewhere_is_refused() {
+    let site = Site::start(&[]);
+    let refused = site.post("/sign-in", "user=eve", &["Sec-Fetch-Site: cross-site"]);
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    let refused = site.post("/sign-in", "user=eve", &["Origin: http://evil.example"]);
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    let refused = site.post("/sign-out", "", &["Cookie: user=eve", "Origin: http://evil.example"]);
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    let refused = site.post("/sign-in", "user=Alice+Smith", &[]);
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    assert!(refused.contains("a blank at byte 5; pass an id rather than a display name"), "{refused}");
+
+    let taken = site.post("/sign-in", "user=%3Cb%3Ealice%3C%2Fb%3E", &["Sec-Fetch-Site: same-origin"]);
+    assert!(taken.starts_with("HTTP/1.1 303 "), "{taken}");
+    assert!(taken.to_lowercase().contains("httponly; samesite=lax"), "{taken}");
+
+    // Readable without scripts, and nothing in it that is markup of a user's.
+    let page = eventually(|| Some(site.get("/")).filter(|page| page.contains("just now")));
+    assert!(page.contains("<td>&#60;b&#62;alice&#60;/b&#62;</td>"), "{page}");
+    assert!(!page.contains("<b>alice"), "{page}");
+    let policy = "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self';";
+    assert!(page.to_lowercase().contains(policy), "{page}");
+    assert!(!page.contains("<script>") && !page.contains("style="), "{page}");
+}
+
+#[test]
+fn a_page_that_polls_is_nobodys_activity() {
+    let memcached = Memcached::start();
+    let site = Site::start(&[("LAST_SEEN_SERVERS", &memcached.address()), ("LAST_SEEN_FLUSH_EVERY", "50ms")]);
+    let tracker = memcached.tracker();
+    for path in ["/state", "/health", "/site.js"] {
+        site.get_as(path, "alice");
+    }
+    let stream = site.events_as("alice");
+    stream.wait_for("data:");
+    // What was noted before bob is written with him at the latest.
+    site.get_as("/", "bob");
+    eventually(|| tracker.online("bob").unwrap().then_some(()));
+    assert_eq!(tracker.last_seen("alice").unwrap(), None);
+}
