@@ -192,7 +192,8 @@ impl Tracker {
     }
 
     /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent
-    /// is written, each record for the rest of its `last_seen_timeout`, a thousand in a round trip.
+    /// is written, each record for the rest of its `last_seen_timeout`, a thousand in a round trip. No recorder's hook is
+    /// told of it.
     ///
     /// ```
     /// # use chrono::{TimeDelta, Utc};
