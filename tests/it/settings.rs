@@ -355,3 +355,17 @@ fn an_empty_environment_is_the_defaults() {
         assert_eq!(last_seen::global().unwrap().settings(), &Settings::default());
     });
 }
+
+#[test]
+fn a_file_overrides_what_it_names_and_nothing_else() {
+    let here = Settings::default().with_key_prefix("shop_seen_").with_online_timeout(secs(60));
+    let file = |text| toml::Deserializer::parse(text).unwrap();
+    let both = here.clone().overridden_by(file("servers = 'a,b'\nUSER_ONLINE_TIMEOUT = '2m'")).unwrap();
+    assert_eq!(both, here.clone().with_servers(["a,b"]).with_online_timeout(secs(120)));
+    assert_eq!(here.clone().overridden_by(file("")).unwrap(), here);
+
+    let told = here.clone().overridden_by(file("sharding = 'random'")).unwrap_err();
+    assert!(told.message().starts_with(r#"setting sharding = "random": it is one of "#), "{told}");
+    let told = here.overridden_by(file("prefix = 'x_'")).unwrap_err();
+    assert!(told.message().starts_with("unknown field `prefix`"), "{told}");
+}
