@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    error::{Result, SettingsError},
-    record::{self, Codec, Zone},
+    error::{Quoted, Result, SettingsError},
+    record::{self, Codec},
 };
 pub use choices::{Format, Sharding};
 pub(crate) use servers::{Server, Servers};
@@ -334,9 +334,8 @@ impl Settings {
     /// How records are written and read.
     pub(crate) fn codec(&self) -> Result<Codec, SettingsError> {
         let time_zone = &self.time_zone;
-        let zone = time_zone.parse::<Zone>().map_err(|reason| {
-            SettingsError::new("time_zone", format!("{time_zone:?}"), reason.to_string())
-        })?;
+        let zone = record::zone_named(time_zone)
+            .map_err(|reason| SettingsError::new("time_zone", Quoted(time_zone), reason))?;
         if self.format == Format::Django && cfg!(not(feature = "django")) {
             return Err(SettingsError::new("format", self.format, "it needs the feature `django`"));
         }
