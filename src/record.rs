@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub(crate) use local::Zone;
+pub(crate) use local::{Zone, named as zone_named};
 
 use crate::{
     error::{Error, InvalidUser, Result, ValueError},

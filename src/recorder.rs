@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -69,8 +69,8 @@ struct Handle {
     failed_writes: Arc<AtomicU64>,
     /// `None` only while the handle is dropped.
     commands: Option<Sender<Command>>,
-    /// Ends when the writer has.
-    ended: Mutex<Receiver<()>>,
+    /// Ends when the writer has; waited for once.
+    ended: Mutex<Option<Receiver<()>>>,
 }
 
 impl Recorder {
@@ -81,7 +81,9 @@ impl Recorder {
     }
 
     /// A recorder that tells the hook what it has written, batch by batch, in the order of each user's calls:
-    /// the way to a durable copy of what a cache forgets. [`Tracker::restore`] brings the copy back.
+    /// the way to a durable copy of what a cache forgets. [`Tracker::restore`] brings the copy back. A sign-out
+    /// and a `forget` on any handle of the tracker are told too; what [`Tracker::seen`] writes itself is not, so
+    /// note it here as well.
     ///
     /// The hook runs on a thread of its own. One that is slow or panics is reported, and never stops the
     /// writing.
@@ -125,7 +127,7 @@ impl Recorder {
             }
         }
         let (invalid, reported) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (commands, ended) = (Some(commands), Mutex::new(ended));
+        let (commands, ended) = (Some(commands), Mutex::new(Some(ended)));
         Self {
             handle: Arc::new(Handle { tracker, pending, invalid, reported, failed_writes, commands, ended }),
         }
@@ -143,7 +145,8 @@ impl Recorder {
         }
     }
 
-    /// Writes what is pending. What was seen before this call is in memcached when it returns `Ok`.
+    /// Writes what is pending. What was seen before this call is in memcached when it returns `Ok`; a hook may
+    /// be told a little later.
     ///
     /// # Errors
     /// The first failure; what was not written stays pending.
@@ -154,12 +157,16 @@ impl Recorder {
     /// Writes what is pending and ends the writer and the hook; what other handles note from now on is dropped.
     ///
     /// # Errors
-    /// The first failure; what was not written is lost.
+    /// The first failure; what was not written is lost. [`Error::Unavailable`] with a timeout where the hook has
+    /// not had all its events 2 s later.
     pub fn close(self) -> Result<()> {
         self.handle.pending.close();
-        let result = self.handle.command(Command::Close);
-        let _ = self.handle.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(DROP_WAITS);
-        result
+        self.handle.command(Command::Close)?;
+        if let Err(RecvTimeoutError::Timeout) = self.handle.wait() {
+            let told = "the hook has not had all its events yet";
+            return Err(self.handle.unavailable(io::Error::new(io::ErrorKind::TimedOut, told)));
+        }
+        Ok(())
     }
 
     /// What has become of the sightings so far.
@@ -182,14 +189,21 @@ impl Handle {
     fn command(&self, command: impl FnOnce(Sender<Result<()>>) -> Command) -> Result<()> {
         let (answer, answered) = mpsc::channel();
         let sent = self.commands.as_ref().map(|commands| commands.send(command(answer)));
-        let closed = || {
-            let servers = self.tracker.settings().servers().join(",");
-            Err(Error::unavailable(&servers, io::Error::other("the recorder is closed")))
-        };
+        let closed = || Err(self.unavailable(io::Error::other("the recorder is closed")));
         match sent {
             Some(Ok(())) => answered.recv().unwrap_or_else(|_| closed()),
             _ => closed(),
         }
+    }
+
+    /// Waits until the writer has ended, for a while.
+    fn wait(&self) -> Result<(), RecvTimeoutError> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        ended.map_or(Ok(()), |ended| ended.recv_timeout(DROP_WAITS))
+    }
+
+    fn unavailable(&self, source: io::Error) -> Error {
+        Error::unavailable(&self.tracker.settings().servers().join(","), source)
     }
 
     #[cold]
@@ -209,8 +223,7 @@ impl Drop for Handle {
         self.pending.close();
         // The writer ends when nobody can command it any more.
         self.commands = None;
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let _ = ended.recv_timeout(DROP_WAITS);
+        let _ = self.wait();
     }
 }
 

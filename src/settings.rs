@@ -6,11 +6,11 @@ mod servers;
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    error::{Result, SettingsError},
-    record::{self, Codec, Zone},
+    error::{Quoted, Result, SettingsError},
+    record::{self, Codec},
 };
 pub use choices::{Format, Sharding};
 pub(crate) use servers::{Server, Servers};
@@ -89,6 +89,24 @@ impl Settings {
     /// [`Error::Settings`](crate::Error::Settings) where a variable's text is no such value.
     pub fn from_env() -> Result<Self> {
         Ok(Self::try_from(parse::RawSettings::from_env()?)?)
+    }
+
+    /// These settings, with those that a file names in their place.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use last_seen::Settings;
+    ///
+    /// let file = toml::Deserializer::parse("online_timeout = '10m'")?;
+    /// let settings = Settings::from_env()?.overridden_by(file)?;
+    /// assert_eq!(settings.online_timeout().as_secs(), 600);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The file's own, and where a name is no setting or a value cannot be used for it.
+    pub fn overridden_by<'de, D: Deserializer<'de>>(self, file: D) -> Result<Self, D::Error> {
+        parse::RawSettings::deserialize(file)?.over(self).map_err(D::Error::custom)
     }
 
     /// The settings for an unchanged Django site: prefix `:1:seen_`, [`Format::Django`], sharding as its
@@ -316,9 +334,8 @@ impl Settings {
     /// How records are written and read.
     pub(crate) fn codec(&self) -> Result<Codec, SettingsError> {
         let time_zone = &self.time_zone;
-        let zone = time_zone.parse::<Zone>().map_err(|reason| {
-            SettingsError::new("time_zone", format!("{time_zone:?}"), reason.to_string())
-        })?;
+        let zone = record::zone_named(time_zone)
+            .map_err(|reason| SettingsError::new("time_zone", Quoted(time_zone), reason))?;
         if self.format == Format::Django && cfg!(not(feature = "django")) {
             return Err(SettingsError::new("format", self.format, "it needs the feature `django`"));
         }

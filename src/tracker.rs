@@ -16,7 +16,7 @@ use crate::{
     presence::Presence,
     record::Codec,
     settings::Settings,
-    store::{ServerStatus, Store},
+    store::{Item, ServerStatus, Store, When},
 };
 
 /// Remembers when each user was last seen. A clone is a handle on the same store.
@@ -192,7 +192,8 @@ impl Tracker {
     }
 
     /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent
-    /// is written, each record for the rest of its `last_seen_timeout`, a thousand in a round trip.
+    /// is written, each record for the rest of its `last_seen_timeout`, a thousand in a round trip. No recorder's hook is
+    /// told of it.
     ///
     /// ```
     /// # use chrono::{TimeDelta, Utc};
@@ -217,6 +218,28 @@ impl Tracker {
         let key = self.key(user)?;
         let item = self.store().inspect(&key)?;
         Ok(self.inspection(&key, item))
+    }
+
+    /// The record that [`seen_at`](Self::seen_at) would write, to be laid beside what
+    /// [`inspect`](Self::inspect) finds or what another program writes. Nothing is sent.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), last_seen::Error> {
+    /// # let tracker = last_seen::Tracker::in_memory();
+    /// let record = tracker.would_write("alice", "2026-11-24T03:00:00Z".parse().unwrap())?;
+    /// assert_eq!(record.key, "seen_alice");
+    /// assert_eq!(record.stored.unwrap().bytes, b"1795489200");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidUser`](crate::Error::InvalidUser); [`Error::Value`](crate::Error::Value) where `at` is
+    /// not in the years 1970 to 9999.
+    pub fn would_write(&self, user: impl Display, at: DateTime<Utc>) -> Result<Inspection> {
+        let expiry = self.settings().last_seen_timeout();
+        let write = self.write(self.key(user)?, at, expiry, When::Always)?;
+        let item = Item { value: write.value, expires_in: Some(expiry), cas: 0 };
+        Ok(self.inspection(&write.key, Some(item)))
     }
 
     /// How each server is, for health checks; none for a tracker in memory. Asks them in turn, each on a

@@ -4,15 +4,13 @@
 //! are read as winters.
 
 #[cfg(not(feature = "django"))]
-pub(crate) use utc::{UTC, Zone, from_local};
+pub(crate) use utc::{UTC, Zone, from_local, named};
 #[cfg(feature = "django")]
 pub(crate) use zones::*;
 
 /// Without the feature there is no zone but UTC.
 #[cfg(not(feature = "django"))]
 mod utc {
-    use std::str::FromStr;
-
     use chrono::{DateTime, NaiveDateTime, Utc};
 
     #[derive(Debug, Clone, Copy)]
@@ -20,12 +18,8 @@ mod utc {
 
     pub(crate) const UTC: Zone = Zone;
 
-    impl FromStr for Zone {
-        type Err = &'static str;
-
-        fn from_str(name: &str) -> Result<Self, Self::Err> {
-            (name == "UTC").then_some(Self).ok_or("any zone but UTC needs the feature `django`")
-        }
+    pub(crate) fn named(name: &str) -> Result<Zone, &'static str> {
+        (name == "UTC").then_some(Zone).ok_or("any zone but UTC needs the feature `django`")
     }
 
     pub(crate) fn from_local(naive: NaiveDateTime, _fold: bool, _zone: Zone) -> Option<DateTime<Utc>> {
@@ -40,6 +34,11 @@ mod zones {
     use chrono_tz::{GapInfo, Tz};
 
     pub(crate) const UTC: Zone = Tz::UTC;
+
+    /// The zone of an IANA name.
+    pub(crate) fn named(name: &str) -> Result<Zone, &'static str> {
+        name.parse().map_err(|_| "there is no such zone; \"Europe/Berlin\" is one")
+    }
 
     /// The time that the clocks of `zone` show at this instant, and Python's `fold`: whether they show
     /// it for the second time.

@@ -36,7 +36,8 @@ fn number(text: &str) -> Option<DateTime<Utc>> {
     match whole {
         // Seconds up to the year 5138, milliseconds from 1973 to 5138, microseconds from 1973.
         ..100_000_000_000 => {
-            let nanos: u32 = format!("{fraction:0<9.9}").parse().ok()?;
+            let nine_digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+            let nanos = nine_digits.fold(0, |nanos, digit| nanos * 10 + u32::from(digit - b'0'));
             DateTime::from_timestamp(whole, nanos)
         }
         100_000_000_000..100_000_000_000_000 => DateTime::from_timestamp_millis(whole),

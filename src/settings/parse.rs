@@ -55,7 +55,14 @@ impl TryFrom<RawSettings> for Settings {
     type Error = SettingsError;
 
     fn try_from(raw: RawSettings) -> Result<Self, SettingsError> {
-        let mut settings = Self::default();
+        raw.over(Self::default())
+    }
+}
+
+impl RawSettings {
+    /// Those that are given here, and the others from `settings`.
+    pub(super) fn over(self, mut settings: Settings) -> Result<Settings, SettingsError> {
+        let raw = self;
         set(&mut settings.servers, raw.servers, list)?;
         set(&mut settings.online_timeout, raw.online_timeout, |raw| duration("online_timeout", raw))?;
         set(&mut settings.last_seen_timeout, raw.last_seen_timeout, |raw| {

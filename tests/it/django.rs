@@ -21,6 +21,8 @@ fn utc(text: &str) -> DateTime<Utc> {
 fn a_record_is_what_django_writes() {
     let memcached = Memcached::start();
     let tracker = site(&memcached, "Europe/Berlin");
+    let would = tracker.would_write("alice", utc("2026-03-29T10:34:56.789012Z")).unwrap().stored.unwrap();
+    assert_eq!((would.flags, &would.bytes[..]), (1, NAIVE));
     tracker.seen_at("alice", utc("2026-03-29T10:34:56.789012Z")).unwrap();
     let stored = tracker.inspect("alice").unwrap();
     assert_eq!(stored.key, ":1:seen_alice");

@@ -197,7 +197,7 @@ fn a_word_that_is_no_choice_is_refused() {
 #[cfg(feature = "django")]
 #[test]
 fn a_zone_that_does_not_exist_is_refused() {
-    let told = r#"setting time_zone = "Mars/Phobos": failed to parse timezone"#;
+    let told = r#"setting time_zone = "Mars/Phobos": there is no such zone; "Europe/Berlin" is one"#;
     assert_eq!(refused_file("time_zone = 'Mars/Phobos'"), told);
     assert_eq!(Settings::django("Mars/Phobos").unwrap_err().to_string(), told);
     let settings = Settings::django("Europe/Berlin").unwrap();
@@ -354,4 +354,18 @@ fn an_empty_environment_is_the_defaults() {
         assert_eq!(Settings::from_env().unwrap(), Settings::default());
         assert_eq!(last_seen::global().unwrap().settings(), &Settings::default());
     });
+}
+
+#[test]
+fn a_file_overrides_what_it_names_and_nothing_else() {
+    let here = Settings::default().with_key_prefix("shop_seen_").with_online_timeout(secs(60));
+    let file = |text| toml::Deserializer::parse(text).unwrap();
+    let both = here.clone().overridden_by(file("servers = 'a,b'\nUSER_ONLINE_TIMEOUT = '2m'")).unwrap();
+    assert_eq!(both, here.clone().with_servers(["a,b"]).with_online_timeout(secs(120)));
+    assert_eq!(here.clone().overridden_by(file("")).unwrap(), here);
+
+    let told = here.clone().overridden_by(file("sharding = 'random'")).unwrap_err();
+    assert!(told.message().starts_with(r#"setting sharding = "random": it is one of "#), "{told}");
+    let told = here.overridden_by(file("prefix = 'x_'")).unwrap_err();
+    assert!(told.message().starts_with("unknown field `prefix`"), "{told}");
 }

@@ -1,6 +1,6 @@
 //! What other programs may have written under a user's key.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Tracker};
 
 use crate::support::{Memcached, chain};
@@ -131,4 +131,26 @@ fn what_is_seen_next_replaces_a_bad_value() {
 fn a_pickle_names_the_feature_that_reads_it() {
     let told = Cache::start().refuses(1, b"\x80\x05\x95*\0\0\0\0\0\0\0\x8c\x08datetime");
     assert!(told.ends_with(", a pickle, which the feature `django` reads"), "{told}");
+}
+
+#[test]
+fn what_would_be_written_is_what_is_written() {
+    let cache = Cache::start();
+    let at = DateTime::from_timestamp(Utc::now().timestamp() - 70, 0).unwrap();
+    let expected = cache.tracker.would_write("alice", at).unwrap();
+    assert!(cache.tracker.inspect("alice").unwrap().stored.is_none());
+
+    cache.tracker.seen_at("alice", at).unwrap();
+    let found = cache.tracker.inspect("alice").unwrap();
+    assert_eq!((&expected.server, &expected.key), (&found.server, &found.key));
+    let (expected, found) = (expected.stored.unwrap(), found.stored.unwrap());
+    assert_eq!((expected.flags, &expected.bytes), (found.flags, &found.bytes));
+    assert_eq!(expected.expires_in.unwrap().as_secs(), 604_800);
+    assert_eq!(expected.last_seen.unwrap(), at);
+
+    assert!(matches!(cache.tracker.would_write("a b", at), Err(Error::InvalidUser(_))));
+    assert!(matches!(
+        cache.tracker.would_write("alice", DateTime::UNIX_EPOCH - TimeDelta::seconds(1)),
+        Err(Error::Value { .. })
+    ));
 }

@@ -71,3 +71,15 @@ fn a_hook_that_panics_or_is_slow_never_stops_the_writing() {
     within(secs(2), || recorder.close().unwrap());
     assert!(*calls.lock().unwrap() > 1);
 }
+
+#[test]
+fn closing_tells_of_a_hook_that_does_not_end() {
+    let (hold, held) = mpsc::channel::<()>();
+    let recorder = Recorder::with_hook(Tracker::in_memory(), move |_| {
+        let _ = held.recv();
+    });
+    recorder.seen("alice");
+    let error = within(secs(3), || recorder.close().unwrap_err());
+    assert!(crate::support::chain(&error).ends_with("the hook has not had all its events yet"), "{error:?}");
+    drop(hold);
+}

@@ -1,0 +1,8 @@
+//! What the command line does, a file for each kind of verb.
+
+pub(crate) mod inspect;
+pub(crate) mod servers;
+pub(crate) mod show;
+pub(crate) mod watch;
+pub(crate) mod who;
+pub(crate) mod write;

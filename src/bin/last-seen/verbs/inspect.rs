@@ -1,0 +1,163 @@
+//! `inspect`: why does another program not see this user?
+
+use chrono::{DateTime, Utc};
+use last_seen::{Format, Inspection, Presence, Result, Settings, StoredValue, Tracker};
+use serde::Serialize;
+
+use crate::{
+    Answer, DONE, FAILED, json,
+    out::Out,
+    table::{self, Cell, Look},
+    text,
+};
+
+/// So much of a value is shown to people; no time is written in more.
+const SHOWN: usize = 256;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    user: &'a str,
+    server: &'a str,
+    key: &'a str,
+    stored: Option<Stored>,
+    formats: Vec<Written>,
+}
+
+#[derive(Serialize)]
+struct Stored {
+    flags: u32,
+    /// As in a byte string: ASCII, the other bytes as `\x80`.
+    bytes: String,
+    /// In seconds; `null` for as long as there is room.
+    expires_in: Option<u64>,
+    last_seen: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Written {
+    format: String,
+    server: String,
+    key: String,
+    flags: u32,
+    bytes: String,
+    /// Whether that is what is stored.
+    stored: bool,
+}
+
+pub(crate) fn inspect(tracker: &Tracker, user: &str, json: bool, out: &mut Out) -> Answer {
+    let found = tracker.inspect(user)?;
+    let last_seen = found.stored.as_ref().map(|stored| &stored.last_seen);
+    let at = last_seen.and_then(|at| at.as_ref().ok().copied()).unwrap_or_else(Utc::now);
+    let formats = [Format::UnixSeconds, Format::Django];
+    // A time before 1970 is written in no format.
+    let written = |format| written(tracker.settings(), format, user, at, &found).ok();
+    let formats: Vec<Written> = formats.into_iter().filter_map(written).collect();
+    if json {
+        let stored = found.stored.as_ref().map(stored);
+        json::line(out, &Line { user, server: &found.server, key: &found.key, stored, formats });
+    } else {
+        print(tracker, user, &found, &formats, out);
+    }
+    match last_seen {
+        Some(Err(error)) => {
+            if !json {
+                out.complain_of(error);
+            }
+            Ok(FAILED)
+        }
+        _ => Ok(DONE),
+    }
+}
+
+/// As a program that is set up for the format would have written the time: the settings here for the format
+/// here, the others' own defaults for another.
+fn written(
+    here: &Settings,
+    format: Format,
+    user: &str,
+    at: DateTime<Utc>,
+    found: &Inspection,
+) -> Result<Written> {
+    let settings = match format {
+        format if format == here.format() => here.clone(),
+        Format::Django => Settings::django(here.time_zone())?.with_servers(here.servers().iter().cloned()),
+        _ => Settings::default().with_format(format).with_servers(here.servers().iter().cloned()),
+    };
+    // Their sharding may not go with the servers here: weights are ketama's.
+    let sharded_as_here = settings.clone().with_sharding(here.sharding());
+    let program = Tracker::new(settings).or_else(|_| Tracker::new(sharded_as_here))?;
+    let record = program.would_write(user, at)?;
+    let (flags, bytes) = record.stored.map(|stored| (stored.flags, stored.bytes)).unwrap_or_default();
+    let same = |stored: &StoredValue| stored.flags == flags && stored.bytes == bytes;
+    let stored =
+        record.server == found.server && record.key == found.key && found.stored.as_ref().is_some_and(same);
+    let bytes = bytes.escape_ascii().to_string();
+    Ok(Written { format: format.to_string(), server: record.server, key: record.key, flags, bytes, stored })
+}
+
+fn stored(value: &StoredValue) -> Stored {
+    Stored {
+        flags: value.flags,
+        bytes: value.bytes.escape_ascii().to_string(),
+        expires_in: value.expires_in.map(|left| left.as_secs()),
+        last_seen: value.last_seen.as_ref().ok().copied(),
+        error: value.last_seen.as_ref().err().map(|error| text::chain(error)),
+    }
+}
+
+fn print(tracker: &Tracker, user: &str, found: &Inspection, formats: &[Written], out: &mut Out) {
+    let mut fact = |name: &str, cell: Cell| {
+        let row = [Cell::new(name, Look::Heading), cell];
+        let line = table::line(&row, &[15, 0], out.colour());
+        out.line(&line);
+    };
+    fact("user", user.into());
+    fact("server", found.server.as_str().into());
+    fact("key", found.key.as_str().into());
+    match &found.stored {
+        None => fact("record", Cell::new("none", Look::Bad)),
+        Some(stored) => {
+            fact("flags", stored.flags.to_string().into());
+            fact(
+                "expires",
+                stored.expires_in.map_or("never".into(), |left| remaining(left.as_secs()).into()),
+            );
+            fact("bytes", bytes(&stored.bytes).into());
+            fact("decodes to", decoded(tracker, &stored.last_seen));
+        }
+    }
+    for format in formats {
+        let Written { format, server, key, flags, bytes, stored } = format;
+        let mark = if *stored { ", as it is stored" } else { "" };
+        let place = if server == &found.server { String::new() } else { format!(" on {server}") };
+        fact(&format!("as {format}"), format!("{key}{place}, flags {flags}, \"{bytes}\"{mark}").into());
+    }
+}
+
+fn decoded(tracker: &Tracker, last_seen: &Result<DateTime<Utc>>) -> Cell {
+    let Ok(at) = last_seen else { return Cell::new("no time that can be believed", Look::Bad) };
+    let presence = Presence::at(Some(*at), Utc::now(), tracker.settings().online_timeout());
+    let online = if presence.online { "online" } else { "offline" };
+    format!("{}, {}, {online}", table::time(*at), presence.ago()).into()
+}
+
+fn bytes(bytes: &[u8]) -> String {
+    let (count, head) = (bytes.len(), &bytes[..bytes.len().min(SHOWN)]);
+    let more = if head.len() < count { ".." } else { "" };
+    format!("\"{}\"{more}, {count} {}", head.escape_ascii(), if count == 1 { "byte" } else { "bytes" })
+}
+
+/// The two largest units of a duration.
+fn remaining(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let parts = units.iter().scan(seconds, |left, (size, unit)| {
+        let count = *left / size;
+        *left %= size;
+        Some((count, unit))
+    });
+    let parts: Vec<_> = parts.skip_while(|(count, _)| *count == 0).take(2).collect();
+    let text: Vec<String> = parts.iter().map(|(count, unit)| format!("{count}{unit}")).collect();
+    if text.is_empty() { "now".to_owned() } else { format!("in {}", text.join(" ")) }
+}

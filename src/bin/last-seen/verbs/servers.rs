@@ -1,0 +1,133 @@
+//! `servers`: how each one is.
+
+use chrono::TimeDelta;
+use last_seen::{ServerInfo, ServerStatus, Tracker};
+use serde::Serialize;
+
+use crate::{
+    Answer, DONE, FAILED, json,
+    out::Out,
+    table::{Cell, Look, Table},
+    text,
+};
+
+/// memcached took the locks off a listing whose reader has stopped in this version.
+const SAFE_LISTING: [u32; 3] = [1, 6, 19];
+
+#[derive(Serialize)]
+struct Line<'a> {
+    server: &'a str,
+    version: &'a str,
+    latency_us: u64,
+    clock_offset_s: i64,
+    connections: u64,
+    max_connections: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+pub(crate) fn servers(tracker: &Tracker, json: bool, out: &mut Out) -> Answer {
+    let servers = tracker.servers();
+    if json {
+        for status in &servers {
+            line(status, out);
+        }
+    } else {
+        let mut table = Table::new(&["SERVER", "VERSION", "LATENCY", "CLOCK", "CONNECTIONS"]);
+        for status in &servers {
+            table.row(row(status));
+        }
+        table.print(out);
+        for status in &servers {
+            match &status.info {
+                Ok(info) => {
+                    let warning = warning(&status.server, info);
+                    warning.into_iter().for_each(|warning| out.complain(&warning));
+                }
+                Err(error) => out.complain_of(error),
+            }
+        }
+    }
+    let failed = servers.iter().any(|status| status.info.is_err());
+    Ok(if failed { FAILED } else { DONE })
+}
+
+fn row(status: &ServerStatus) -> [Cell; 5] {
+    let server = status.server.as_str().into();
+    let Ok(info) = &status.info else {
+        return [server, Cell::new("not known", Look::Bad), "-".into(), "-".into(), "-".into()];
+    };
+    let old = if below(&info.version, SAFE_LISTING) { Look::Bad } else { Look::Usual };
+    [
+        server,
+        Cell::new(&info.version, old),
+        format!("{:.2} ms", info.latency.as_secs_f64() * 1e3).into(),
+        clock(info.clock_offset),
+        format!("{} of {}", info.connections, info.max_connections).into(),
+    ]
+}
+
+/// A server counts in whole seconds and up to one behind.
+fn clock(offset: TimeDelta) -> Cell {
+    match offset.num_seconds() {
+        -1..=1 => "as here".into(),
+        ahead @ 2.. => Cell::new(&format!("{ahead} s ahead"), Look::Bad),
+        behind => Cell::new(&format!("{} s behind", behind.unsigned_abs()), Look::Bad),
+    }
+}
+
+fn line(status: &ServerStatus, out: &mut Out) {
+    let server = &status.server;
+    match &status.info {
+        Ok(info) => json::line(
+            out,
+            &Line {
+                server,
+                version: &info.version,
+                latency_us: u64::try_from(info.latency.as_micros()).unwrap_or(u64::MAX),
+                clock_offset_s: info.clock_offset.num_seconds(),
+                connections: info.connections,
+                max_connections: info.max_connections,
+                warning: warning(server, info),
+            },
+        ),
+        Err(error) => {
+            json::line(out, &json::Unknown { user: None, server: Some(server), error: text::chain(error) });
+        }
+    }
+}
+
+fn warning(server: &str, info: &ServerInfo) -> Option<String> {
+    below(&info.version, SAFE_LISTING).then(|| {
+        let version = &info.version;
+        format!(
+            "{server} is memcached {version}: below 1.6.19 `who` holds its locks while it lists, so do not \
+             suspend it (Ctrl-Z)"
+        )
+    })
+}
+
+/// Whether a version such as `1.6.18_39_gabc` is older; one that cannot be read is not.
+fn below(version: &str, limit: [u32; 3]) -> bool {
+    let number = |part: &str| {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        part[..digits].parse().ok()
+    };
+    let parts: Option<Vec<u32>> = version.splitn(3, '.').map(number).collect();
+    parts.is_some_and(|parts| parts[..] < limit[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_their_numbers() {
+        for old in ["1.6.18", "1.6.9", "1.5.22", "1.6.18-beta", "1.6.18_39_gabc", "0.9"] {
+            assert!(below(old, SAFE_LISTING), "{old}");
+        }
+        for safe in ["1.6.19", "1.6.100", "1.7.0", "2.0", "unknown", ""] {
+            assert!(!below(safe, SAFE_LISTING), "{safe}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! `who`: everyone who is online.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use last_seen::{Presence, Result, Tracker};
+
+use crate::{
+    Answer, DONE, json, out,
+    out::Out,
+    table::{self, Table},
+};
+
+pub(crate) fn who(tracker: &Tracker, json: bool, out: &mut Out) -> Answer {
+    let online = list(tracker)?;
+    let (now, window) = (Utc::now(), tracker.settings().online_timeout());
+    let presence = |at| Presence::at(Some(at), now, window);
+    if json {
+        for (user, at) in &online {
+            json::line(out, &json::User { user, presence: &presence(*at) });
+        }
+        return Ok(DONE);
+    }
+    if !online.is_empty() {
+        let [user, last_seen, ago, _] = table::PRESENCE;
+        let mut table = Table::new(&[user, last_seen, ago]);
+        for (user, at) in &online {
+            let [user, last_seen, ago, _] = table::presence(user, Some(&presence(*at)));
+            table.row([user, last_seen, ago]);
+        }
+        table.print(out);
+    }
+    out.line(&count(online.len()));
+    Ok(DONE)
+}
+
+pub(crate) fn count(online: usize) -> String {
+    match online {
+        0 => "nobody is online".to_owned(),
+        1 => "1 user is online".to_owned(),
+        online => format!("{online} users are online"),
+    }
+}
+
+/// A large server takes seconds: whoever sits before a terminal is told.
+const QUIET: Duration = Duration::from_millis(400);
+
+pub(crate) fn list(tracker: &Tracker) -> Result<Vec<(String, DateTime<Utc>)>> {
+    if !io::stderr().is_terminal() || out::dumb() {
+        return tracker.online_users();
+    }
+    let (sender, list) = mpsc::channel();
+    let asked = tracker.clone();
+    let started = Instant::now();
+    thread::spawn(move || sender.send(asked.online_users()));
+    let mut stderr = io::stderr();
+    let mut wait = QUIET;
+    loop {
+        let answer = list.recv_timeout(wait);
+        if wait < QUIET {
+            let _ = write!(stderr, "\r\x1b[K");
+        }
+        match answer {
+            Ok(answer) => return answer,
+            // It panicked, and has said so.
+            Err(RecvTimeoutError::Disconnected) => return tracker.online_users(),
+            Err(RecvTimeoutError::Timeout) => {
+                let servers = tracker.settings().servers().join(",");
+                let seconds = started.elapsed().as_secs_f32();
+                let _ = write!(stderr, "listing what {servers} holds: {seconds:.1} s");
+                let _ = stderr.flush();
+                wait = Duration::from_millis(100);
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Whatever is wrong: one sentence, the exit code 2, no backtrace.
+
+use crate::{
+    program::{PROGRAM, command, on, run},
+    support::Memcached,
+};
+
+#[test]
+fn a_wrong_option_or_word_is_one_sentence() {
+    for (arguments, sentence) in [
+        (&["--zzz", "who"][..], "unexpected argument '--zzz' found; see"),
+        (
+            &["show", "--jsn", "alice"],
+            "unexpected argument '--jsn' found; a similar argument exists: '--json'",
+        ),
+        (&["seen", "--json", "alice"], "unexpected argument '--json' found"),
+        (&["inspct", "alice"], "unrecognized subcommand 'inspct'; a similar subcommand exists: 'inspect'"),
+        (&["show"], "the following required arguments were not provided: <USER>..."),
+        (
+            &["--sharding", "random", "who"],
+            "invalid value 'random' for '--sharding <NAME>' [possible values: ketama,",
+        ),
+    ] {
+        let told = on("127.0.0.1:1", arguments).refused();
+        assert!(told.starts_with(sentence) && told.ends_with("; see last-seen --help"), "{told}");
+    }
+}
+
+#[test]
+fn no_word_at_all_gives_the_help() {
+    let said = on("127.0.0.1:1", &[]);
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
+    assert!(said.err.contains("Usage: last-seen"), "{}", said.err);
+    let help = on("127.0.0.1:1", &["--help"]);
+    assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
+    assert!(help.out.contains("Exit codes:") && help.out.contains("last-seen watch"), "{}", help.out);
+}
+
+#[test]
+fn a_wrong_setting_is_one_sentence_wherever_it_comes_from() {
+    let told = on("127.0.0.1:1", &["--django", "Mars/Phobos", "who"]).refused();
+    assert!(told.starts_with(r#"setting time_zone = "Mars/Phobos": "#), "{told}");
+    let told = on("127.0.0.1:1", &["--prefix", "", "who"]).refused();
+    assert_eq!(told, r#"setting key_prefix = "": it must not be empty"#);
+    let told = on("127.0.0.1:x", &["who"]).refused();
+    assert!(told.starts_with(r#"setting servers = "127.0.0.1:x": "#), "{told}");
+    let told = on("memory:", &["who"]).refused();
+    assert!(told.contains("name a memcached"), "{told}");
+
+    let mut command = command(PROGRAM, "127.0.0.1:1");
+    command.env("LAST_SEEN_ONLINE_TIMEOUT", "soon").args(["show", "alice"]);
+    let told = super::program::Said::from(command.output().unwrap()).refused();
+    assert!(told.starts_with(r#"setting online_timeout = "soon": "#), "{told}");
+}
+
+/// A settings file of a test's own, removed with it.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("last-seen-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_wrong_file_is_one_sentence_with_its_line() {
+    let told = on("127.0.0.1:1", &["--config", "/none.toml", "who"]).refused();
+    assert_eq!(told, "cannot read /none.toml: No such file or directory (os error 2)");
+    for (nth, (text, expected)) in [
+        ("\nkey_prefix = 'x_'\nprefix = 'y_'", ", line 3: unknown field `prefix`, expected one of `servers`"),
+        ("key_prefix = ", ", line 1: "),
+        ("sharding = 'random'", ": setting sharding = \"random\": it is one of "),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = File::new(&format!("wrong{nth}"), text);
+        let told = on("127.0.0.1:1", &["--config", file.path(), "who"]).refused();
+        assert!(told.starts_with(&format!("cannot use {}{expected}", file.path())), "{told}");
+    }
+}
+
+#[test]
+fn options_go_before_the_file_and_the_file_before_the_environment() {
+    let memcached = Memcached::start();
+    // The file says nothing of servers, which are the environment's.
+    let file = File::new("order", "key_prefix = 'file_'\nonline_timeout = 60");
+    let config = ["--config", file.path()];
+    let key = |arguments: &[&str]| {
+        let line = run(&memcached, &[arguments, &["inspect", "alice", "--json"]].concat()).json(0).remove(0);
+        line["key"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(key(&[]), "seen_alice");
+    assert_eq!(key(&config), "file_alice");
+    assert_eq!(key(&[&config[..], &["--django", "UTC"]].concat()), ":1:seen_alice");
+    assert_eq!(key(&["--django", "UTC", "--prefix", "site:2:seen_"]), "site:2:seen_alice");
+    assert_eq!(key(&[&config[..], &["--prefix", "option_"]].concat()), "option_alice");
+
+    let both = format!("{},127.0.0.1:1", memcached.address());
+    let lines = run(&memcached, &["servers", "--servers", &both, "--json"]).json(2);
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn a_server_that_is_down_is_one_sentence() {
+    let down = "memcached at 127.0.0.1:1 is unavailable: Connection refused (os error 111)";
+    for arguments in [
+        &["show", "alice"][..],
+        &["show", "alice", "bob", "carol"],
+        &["seen", "alice"],
+        &["signed-out", "alice"],
+        &["forget", "alice"],
+        &["inspect", "alice"],
+        &["who"],
+        &["servers"],
+    ] {
+        let told = on("127.0.0.1:1", arguments).refused();
+        assert_eq!(told, down, "{arguments:?}");
+    }
+    let shown = on("127.0.0.1:1", &["show", "alice"]).out;
+    assert!(shown.lines().nth(1).unwrap().ends_with("not known"), "{shown}");
+    let lines = on("127.0.0.1:1", &["show", "alice", "--json"]).json(2);
+    assert_eq!(lines, [serde_json::json!({"user": "alice", "error": down})]);
+}
+
+#[test]
+fn a_write_that_fails_names_its_user_and_the_others_go_on() {
+    let memcached = Memcached::start();
+    let said = run(&memcached, &["seen", "alice", "Bob Smith", "carol"]);
+    let told = said.refused();
+    assert!(told.starts_with(r#"user "Bob Smith" cannot be a memcached key: a blank at byte 3"#), "{told}");
+    assert_eq!(run(&memcached, &["show", "carol"]).code, Some(0));
+
+    let said = on("127.0.0.1:1", &["seen", "alice", "bob"]);
+    let told: Vec<&str> = said.err.lines().collect();
+    assert_eq!(told.len(), 2, "{}", said.err);
+    assert!(told[1].starts_with("last-seen: bob: memcached at 127.0.0.1:1 is unavailable: "), "{}", told[1]);
+}
+
+#[test]
+fn a_server_that_does_not_list_is_one_sentence() {
+    let memcached = Memcached::start_with(&["-o", "no_lru_crawler"]);
+    let told = run(&memcached, &["who"]).refused();
+    assert!(told.starts_with(&format!("memcached at {} answered ", memcached.address())), "{told}");
+}

@@ -1,0 +1,66 @@
+//! Readers that have enough, and writers that cannot.
+
+use crate::{
+    program::{run, shell, store},
+    support::Memcached,
+};
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let memcached = Memcached::start();
+    for user in 0..3_000 {
+        store(&memcached, &format!("user{user}-{}", "x".repeat(100)), 10);
+    }
+    for line in
+        ["last-seen who | head -1", "last-seen who --json | head -1", "last-seen completions bash | head -1"]
+    {
+        let said = shell(&memcached, line);
+        assert_eq!((said.out.lines().count(), said.err.as_str()), (1, ""), "{line}");
+    }
+    let said = shell(&memcached, "{ last-seen who; echo $? >&2; } | :");
+    assert_eq!(said.err, "0\n");
+    let said = shell(&memcached, "{ last-seen show nobody; echo $? >&2; } | :");
+    assert_eq!(said.err, "1\n");
+    // A quiet site: nothing is written that would find the pipe closed.
+    let said = shell(&memcached, "{ last-seen watch nobody; echo $? >&2; } | head -1");
+    assert_eq!(
+        (said.out.as_str(), said.err.as_str()),
+        ("USER                  LAST SEEN             AGO             ONLINE\n", "0\n")
+    );
+}
+
+#[test]
+fn a_full_disk_is_one_sentence() {
+    let memcached = Memcached::start();
+    let said = shell(&memcached, "last-seen show alice >/dev/full");
+    assert_eq!(said.refused(), "cannot write to the standard output: No space left on device (os error 28)");
+}
+
+#[test]
+fn a_closed_standard_error_is_no_panic() {
+    let memcached = Memcached::start();
+    for line in
+        ["last-seen --wrong 2>&-; echo $?", "last-seen --servers 127.0.0.1:1 seen alice 2>&-; echo $?"]
+    {
+        assert_eq!(shell(&memcached, line).out, "2\n", "{line}");
+    }
+}
+
+#[test]
+fn what_comes_from_the_cache_is_escaped() {
+    let memcached = Memcached::start();
+    // A C1 control, a mark that turns the reading direction, and a letter that cannot be seen.
+    let user = "eve\u{9b}31m\u{202e}\u{200b}";
+    store(&memcached, user, 10);
+    let escaped = r"eve\u{9b}31m\u{202e}\u{200b}";
+    for arguments in [&["who"][..], &["show", user], &["inspect", user], &["forget", user, "bob"]] {
+        let said = run(&memcached, arguments);
+        assert!(said.out.contains(escaped) && !said.out.contains(user), "{arguments:?}: {}", said.out);
+        store(&memcached, user, 10);
+    }
+    for arguments in [&["who", "--json"][..], &["show", "--json", user], &["inspect", "--json", user]] {
+        let said = run(&memcached, arguments);
+        assert!(said.out.contains(r"eve\u009b31m\u202e\u200b") && !said.out.contains(user), "{}", said.out);
+        assert_eq!(said.json(0)[0]["user"], user);
+    }
+}
