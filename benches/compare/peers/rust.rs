@@ -121,7 +121,9 @@ impl Side for Tracker {
     }
 
     fn get(&mut self, users: &[String], calls: usize) {
-        users.iter().cycle().take(calls).for_each(|user| drop(self.last_seen(user).unwrap().unwrap()));
+        users.iter().cycle().take(calls).for_each(|user| {
+            self.last_seen(user).unwrap().unwrap();
+        });
     }
 
     fn many(&mut self, page: &[String], calls: usize) {
