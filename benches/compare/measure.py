@@ -7,7 +7,8 @@ all of them where none is named. What the file has of other sections stays.
 
 Every figure is the median of rounds in which all sides take their turn, and the order moves on with each round. Calls
 are measured with the client and memcached on one core (A) and on two (B), and a raw socket does the same work between
-any two sides: a ratio is a side's time by the mean of the raw times right before and after it.
+any two sides: a ratio is a side's time by the mean of the raw times right before and after it. So it is with requests a
+second, between any two of which the site without last seen is asked.
 """
 
 import json
@@ -79,25 +80,27 @@ def http(axum):
     with Memcached("1") as server, Peers() as peers:
         rust = peers.add(Peer(on("0", [axum]), server.address))
         address = {f"axum {what}": rust.line() for what in ("without", "layer", "idle", "async", "blocking")}
-        address["axum control"] = address["axum without"]
+        django = lambda *how: peers.add(Gunicorn(server.address, *how)).address
+        address["django without"] = django("PyMemcacheCache", "")
         for backend in ("PyMemcacheCache", "PyLibMCCache"):
-            for what, middleware in (("without", ""), ("middleware", "members.middleware.LastSeenMiddleware")):
-                if what == "middleware" or backend == "PyMemcacheCache":
-                    name = "django without" if what == "without" else f"django {backend}"
-                    address[name] = peers.add(Gunicorn(server.address, backend, middleware)).address
-        address["django control"] = address["django without"]
+            address[f"django {backend}"] = django(backend, "members.middleware.LastSeenMiddleware")
+        for stack in ("axum", "django"):
+            address[f"{stack} control"] = address[f"{stack} without"]
         for name in address:
             wrk(address[name], 1)
-        rates = {name: [] for name in address}
+        rates, ratios = {name: [] for name in address}, {name: [] for name in address}
         for nth in range(HTTP_ROUNDS):
-            for name in rotated(list(address), nth):
-                rates[name].append(wrk(address[name], HTTP_SECONDS))
-        figures = {}
-        for name, of in rates.items():
-            without, control = (rates[f"{name.split()[0]} {which}"] for which in ("without", "control"))
-            base = without if name.endswith("control") else [statistics.mean(pair) for pair in zip(without, control)]
-            figures[name] = spread([rate / by for rate, by in zip(of, base)]) | {"rate": statistics.median(of)}
-            print(f"  {name:<24} {figures[name]['rate']:>8.0f} requests/s {figures[name]['ratio']:>8.3f}", flush=True)
+            for stack in ("axum", "django"):
+                without = f"{stack} without"
+                rates[without].append(wrk(address[without], HTTP_SECONDS))
+                for name in rotated([name for name in address if name.startswith(stack) and name != without], nth):
+                    for site in (name, without):
+                        rates[site].append(wrk(address[site], HTTP_SECONDS))
+                    ratios[name].append(2 * rates[name][-1] / sum(rates[without][-2:]))
+        figures = {name: {"rate": statistics.median(of)} for name, of in rates.items()}
+        for name, of in figures.items():
+            of.update(spread(ratios[name]) if ratios[name] else {})
+            print(f"  {name:<24} {of['rate']:>8.0f} requests/s {of.get('ratio', 1):>8.3f}", flush=True)
         return figures
 
 
