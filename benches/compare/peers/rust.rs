@@ -1,5 +1,5 @@
-//! The Rust sides of the comparison. `benches/compare/run` starts this once for each client, and asks line by line;
-//! `measure.py` says what for.
+//! The Rust sides of the comparison. `benches/compare/run` starts this once for each client, and asks line by
+//! line; `measure.py` says what for.
 
 use std::{
     hint::black_box,
