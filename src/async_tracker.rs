@@ -101,7 +101,7 @@ impl AsyncTracker {
         async move {
             let key = key?;
             let value = self.store.get(&key).await?;
-            self.tracker.presence_in(&key, value.as_ref())
+            self.tracker.presence_in(&key, value.as_ref(), Utc::now())
         }
     }
 

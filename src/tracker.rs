@@ -141,7 +141,7 @@ impl Tracker {
     pub fn presence(&self, user: impl Display) -> Result<Presence> {
         let key = self.key(user)?;
         let value = self.store().get(&key)?;
-        self.presence_in(&key, value.as_ref())
+        self.presence_in(&key, value.as_ref(), Utc::now())
     }
 
     /// A page of users in one round trip a server: one answer a user, in the order asked. A lost server

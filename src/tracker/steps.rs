@@ -29,23 +29,27 @@ impl Tracker {
         self.shared.codec.decode(key, value, now)
     }
 
-    pub(crate) fn presence_in(&self, key: &Key, value: Option<&Value>) -> Result<Presence> {
-        let now = Utc::now();
+    pub(crate) fn presence_in(
+        &self,
+        key: &Key,
+        value: Option<&Value>,
+        now: DateTime<Utc>,
+    ) -> Result<Presence> {
         let last_seen = value.map(|value| self.decode(key, value, now)).transpose()?;
         Ok(Presence::at(last_seen, now, self.settings().online_timeout()))
     }
 
-    /// `values` holds one answer for each key that is one.
+    /// `values` holds one answer for each key that is one. All of a page are judged at one moment.
     pub(crate) fn presences_in(
         &self,
         keys: Vec<Result<Key>>,
         values: Vec<Result<Option<Value>>>,
     ) -> Vec<Result<Presence>> {
-        let mut values = values.into_iter();
+        let (mut values, now) = (values.into_iter(), Utc::now());
         let presence = |key: Result<Key>| {
             let key = key?;
             let value = values.next().transpose()?.flatten();
-            self.presence_in(&key, value.as_ref())
+            self.presence_in(&key, value.as_ref(), now)
         };
         keys.into_iter().map(presence).collect()
     }
