@@ -77,6 +77,7 @@
 
 #[cfg(feature = "tokio")]
 mod async_tracker;
+mod choices;
 mod error;
 mod global;
 mod pending;

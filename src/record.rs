@@ -16,8 +16,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(crate) use local::{Zone, named as zone_named};
 
 use crate::{
+    choices::Format,
     error::{Error, InvalidUser, Result, ValueError},
-    settings::Format,
 };
 
 /// memcached's limit, in bytes.

@@ -1,6 +1,5 @@
 //! Settings: what can be chosen, with defaults that suit a web site.
 
-mod choices;
 mod parse;
 mod servers;
 
@@ -8,11 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use crate::choices::{Format, Sharding};
 use crate::{
     error::{Quoted, Result, SettingsError},
     record::{self, Codec},
 };
-pub use choices::{Format, Sharding};
 pub(crate) use servers::{Server, Servers};
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -1,4 +1,4 @@
-//! Settings that are one of a few words.
+//! Settings that are one of a few words: the record and the store go by them.
 
 use std::{fmt, str::FromStr};
 
