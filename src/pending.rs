@@ -4,7 +4,6 @@ mod shard;
 
 use std::{
     fmt::Display,
-    hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -99,7 +98,7 @@ impl Pending {
     /// Notes a sighting, at a time in microseconds since 1970. No I/O, and no allocation for a user who is noted
     /// already.
     pub(crate) fn note(&self, prefix: &str, user: impl Display, micros: i64) -> Result<()> {
-        let mut buffer = KeyBuffer::new();
+        let mut buffer = KeyBuffer::default();
         let key = buffer.key(prefix, user)?;
         let (hash, mut shard) = self.shard_of(key);
         shard.counts.seen += 1;
@@ -242,7 +241,7 @@ impl Pending {
     }
 
     fn shard_of(&self, key: &str) -> (u64, MutexGuard<'_, Shard>) {
-        let hash = self.hasher.hash_one(key);
+        let hash = shard::hash(&self.hasher, key);
         // The table inside goes by the low and the highest bits.
         (hash, lock(&self.shards[(hash >> 40) as usize % SHARDS]))
     }

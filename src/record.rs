@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arrayvec::ArrayString;
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub(crate) use local::{Zone, named as zone_named};
@@ -34,7 +35,7 @@ impl Key {
     /// Refuses what does not fit, and never rewrites it: other stacks would have to copy the rewriting, and
     /// cutting makes two users one.
     pub(crate) fn new(prefix: &str, user: impl Display) -> Result<Self> {
-        KeyBuffer::new().key(prefix, user).map(Self::from)
+        KeyBuffer::default().key(prefix, user).map(Self::from)
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -56,24 +57,19 @@ impl From<&str> for Key {
 }
 
 /// Where a key is put together and checked, without an allocation.
+#[derive(Default)]
 pub(crate) struct KeyBuffer {
-    bytes: [u8; MAX_KEY],
-    len: usize,
+    text: ArrayString<MAX_KEY>,
     full: bool,
 }
 
 impl KeyBuffer {
-    pub(crate) fn new() -> Self {
-        Self { bytes: [0; MAX_KEY], len: 0, full: false }
-    }
-
     /// The key of a user, legal.
     pub(crate) fn key(&mut self, prefix: &str, user: impl Display) -> Result<&str> {
-        (self.len, self.full) = (0, false);
+        self.text.clear();
+        self.full = false;
         let written = self.write_str(prefix).and_then(|()| write!(self, "{user}"));
-        // Whole strings are written, the last one cut between two characters.
-        let key = std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default();
-        let name = &key[prefix.len().min(key.len())..];
+        let name = &self.text[prefix.len().min(self.text.len())..];
         let reason = if self.full {
             format!("longer than {MAX_KEY} bytes with the prefix")
         } else if written.is_err() {
@@ -86,7 +82,7 @@ impl KeyBuffer {
                 byte => format!("control byte 0x{byte:02x} at byte {at}"),
             }
         } else {
-            return Ok(key);
+            return Ok(&self.text);
         };
         Err(InvalidUser::new(name, reason).into())
     }
@@ -95,16 +91,13 @@ impl KeyBuffer {
 /// Stops a user that displays as megabytes at the limit.
 impl Write for KeyBuffer {
     fn write_str(&mut self, part: &str) -> fmt::Result {
-        let room = MAX_KEY - self.len;
-        let part = &part.as_bytes()[..if part.len() <= room {
-            part.len()
-        } else {
-            self.full = true;
-            part.floor_char_boundary(room)
-        }];
-        self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
-        self.len += part.len();
-        if self.full { Err(fmt::Error) } else { Ok(()) }
+        if self.text.try_push_str(part).is_ok() {
+            return Ok(());
+        }
+        self.full = true;
+        let head = part.floor_char_boundary(self.text.remaining_capacity());
+        self.text.push_str(&part[..head]);
+        Err(fmt::Error)
     }
 }
 

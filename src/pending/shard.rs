@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hasher, RandomState},
     mem,
 };
 
@@ -59,7 +59,7 @@ impl Shard {
 
     pub(super) fn insert(&mut self, hash: u64, key: Key, micros: i64, since: u64, hasher: &RandomState) {
         let entry = Entry { key, micros, since };
-        self.entries.insert_unique(hash, entry, |entry| hasher.hash_one(entry.key.as_str()));
+        self.entries.insert_unique(hash, entry, |entry| self::hash(hasher, entry.key.as_str()));
     }
 
     /// Says whether the user was pending.
@@ -110,4 +110,11 @@ impl Shard {
     pub(super) fn counts(&self) -> Counts {
         Counts { pending: (self.entries.len() + self.under_way) as u64, ..self.counts }
     }
+}
+
+/// The bytes alone: the mark that ends a `str` is for fields that follow, and there are none.
+pub(super) fn hash(hasher: &RandomState, key: &str) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(key.as_bytes());
+    hasher.finish()
 }
