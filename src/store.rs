@@ -25,6 +25,9 @@ use crate::{
 use memcached::Memcached;
 use memory::Memory;
 
+/// The most that a server is asked at a time. All of it is sent before an answer is read, in one `server_timeout`.
+pub(crate) const PIECE: usize = 1_000;
+
 /// One write.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -97,7 +100,7 @@ impl Store {
         }
     }
 
-    /// One answer a key, in order, in one round trip a server.
+    /// One answer a key, in order, in one round trip a server and [`PIECE`].
     pub(crate) fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
         match self {
             Self::Memory(memory) => {
@@ -130,7 +133,7 @@ impl Store {
         }
     }
 
-    /// One answer a write, in order, in one round trip a server.
+    /// One answer a write, in order, in one round trip a server and [`PIECE`].
     pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
             Self::Memory(memory) => writes.iter().map(|write| Ok(memory.set(write))).collect(),

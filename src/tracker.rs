@@ -8,7 +8,6 @@ use std::{fmt::Display, sync::Arc};
 use chrono::{DateTime, Utc};
 
 pub use answers::{Inspection, Restored, StoredValue};
-pub(crate) use steps::PIECE;
 
 use crate::{
     error::Result,
@@ -53,7 +52,8 @@ struct Shared {
 
 impl Tracker {
     /// A tracker on `"host"` (port 11211), `"host:port"`, `"[::1]:11211"`, `"memcache://host:port"`,
-    /// `"host:port?weight=2"`, a comma-separated list of these, or `"memory:"`, with the default settings. Dials at the first call, so it succeeds without a memcached.
+    /// `"host:port?weight=2"`, a comma-separated list of these, or `"memory:"`, with the default settings. Dials
+    /// at the first call, so it succeeds without a memcached.
     ///
     /// # Errors
     /// [`Error::Settings`](crate::Error::Settings) where the text names no server.
@@ -102,8 +102,9 @@ impl Tracker {
     /// Notes that the user is here now: the line for request code.
     ///
     /// # Errors
-    /// As every verb with a user: [`Error::InvalidUser`](crate::Error::InvalidUser) before anything is sent, [`Error::Unavailable`](crate::Error::Unavailable) and
-    /// [`Error::Rejected`](crate::Error::Rejected) where the server did not take it.
+    /// As every verb with a user: [`Error::InvalidUser`](crate::Error::InvalidUser) before anything is sent,
+    /// [`Error::Unavailable`](crate::Error::Unavailable) and [`Error::Rejected`](crate::Error::Rejected) where
+    /// the server did not take it.
     pub fn seen(&self, user: impl Display) -> Result<()> {
         self.seen_at(user, Utc::now())
     }
@@ -120,8 +121,8 @@ impl Tracker {
     /// `last_seen_timeout`, or forgotten by the cache.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen); [`Error::Value`](crate::Error::Value) where something else is stored under the user's key, or a
-    /// time that is ahead of this host's clock by more than `online_timeout`.
+    /// As [`seen`](Self::seen); [`Error::Value`](crate::Error::Value) where something else is stored under the
+    /// user's key, or a time that is ahead of this host's clock by more than `online_timeout`.
     pub fn last_seen(&self, user: impl Display) -> Result<Option<DateTime<Utc>>> {
         Ok(self.presence(user)?.last_seen)
     }
@@ -145,7 +146,8 @@ impl Tracker {
     }
 
     /// A page of users in one round trip a server: one answer a user, in the order asked. A lost server
-    /// costs only its own users.
+    /// costs only its own users. More than a thousand users of a server take a round trip for each thousand,
+    /// each with a `server_timeout` of its own.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -192,8 +194,8 @@ impl Tracker {
     }
 
     /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent
-    /// is written, each record for the rest of its `last_seen_timeout`, a thousand in a round trip. No recorder's hook is
-    /// told of it.
+    /// is written, each record for the rest of its `last_seen_timeout`, a thousand in a round trip. No recorder's
+    /// hook is told of it.
     ///
     /// ```
     /// # use chrono::{TimeDelta, Utc};

@@ -16,8 +16,8 @@ use crate::{
     error::{Error, Result},
     pending::{Kind, Noted, Pending, Strike},
     record::Key,
-    store::{Item, Store, When, Write},
-    tracker::{PIECE, Tracker},
+    store::{Item, PIECE, Store, When, Write},
+    tracker::Tracker,
 };
 
 /// How often a conditional write is tried before it is made unconditional: a server started with `-C` refuses

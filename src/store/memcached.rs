@@ -123,7 +123,7 @@ impl Memcached {
                 if let Err(error) = takes(peer, &items) {
                     return items.iter().map(|_| Err(error.clone())).collect();
                 }
-                let answers = server.run_many(items.iter().map(&operation).collect());
+                let answers = server.run_many(&items, &operation);
                 answers.into_iter().map(|one| one.map(&answer)).collect()
             })
         });

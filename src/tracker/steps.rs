@@ -10,11 +10,8 @@ use crate::{
     pending::Kind,
     presence::Presence,
     record::{Key, Value},
-    store::{Item, When, Write},
+    store::{Item, PIECE, When, Write},
 };
-
-/// Records go to a server in pieces of as many, each one round trip.
-pub(crate) const PIECE: usize = 1_000;
 
 impl Tracker {
     pub(crate) fn key(&self, user: impl Display) -> Result<Key> {

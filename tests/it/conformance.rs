@@ -156,6 +156,7 @@ store_tests![
     the_window_is_three_hundred_seconds,
     a_time_is_kept_to_the_second,
     a_page_of_users_is_answered_in_order,
+    a_page_of_a_hundred_thousand_users_is_answered,
     a_signed_out_user_is_offline_and_keeps_last_seen,
     signing_out_never_moves_a_record_forward,
     signing_out_makes_no_record,
@@ -248,6 +249,20 @@ fn a_page_of_users_is_answered_in_order(subject: &Subject) {
         let presence = presence.unwrap();
         // A second may pass on the way.
         assert!((presence.last_seen.is_some(), presence.online) == (seen, online) || n == 294, "user {n}");
+    }
+}
+
+fn a_page_of_a_hundred_thousand_users_is_answered(subject: &Subject) {
+    let tracker = subject.tracker();
+    let users: Vec<String> = (0..100_000).map(|n| format!("user{n}")).collect();
+    let seen = [0, 999, 1_000, 54_321, 99_999];
+    for n in seen {
+        tracker.seen(&users[n]).unwrap();
+    }
+    let page = tracker.presences(&users.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(page.len(), users.len());
+    for (n, presence) in page.into_iter().enumerate() {
+        assert_eq!(presence.unwrap().online, seen.contains(&n), "user {n}");
     }
 }
 

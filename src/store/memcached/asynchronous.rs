@@ -16,10 +16,10 @@ use tokio::{
 
 use super::{
     super::{
-        Item, Write,
+        Item, PIECE, Write,
         sharding::{Placement, gather},
     },
-    peer::{Call, Era, Peer},
+    peer::{self, Call, Era, Peer},
     status::{self, ServerStatus},
     wire,
 };
@@ -51,7 +51,7 @@ impl AsyncMemcached {
     pub(crate) async fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
         let shares = self.placement.split(keys, |key| key.as_str()).into_iter().map(async |share| {
             let server = &self.servers[share.server];
-            let found = server.run_many(share.items.iter().map(|key| wire::get(key)).collect()).await;
+            let found = server.run_many(&share.items, |key| wire::get(key)).await;
             share.answered(|_| found.into_iter().map(|one| one.map(wire::value)).collect())
         });
         gather(join_all(shares).await)
@@ -73,9 +73,7 @@ impl AsyncMemcached {
             self.placement.split(writes, |write| write.key.as_str()).into_iter().map(async |share| {
                 let server = &self.servers[share.server];
                 let done = match server.peer.has_room(&share.items) {
-                    Ok(()) => {
-                        server.run_many(share.items.iter().map(|write| wire::set(write)).collect()).await
-                    }
+                    Ok(()) => server.run_many(&share.items, |write| wire::set(write)).await,
                     Err(error) => share.items.iter().map(|_| Err(error.clone())).collect(),
                 };
                 share.answered(|_| done.into_iter().map(|one| one.map(|done| wire::done(&done))).collect())
@@ -133,7 +131,25 @@ impl Asynchronous {
         outcome
     }
 
-    async fn run_many<O: Operation>(&self, operations: Vec<O>) -> Vec<Result<O::Output>> {
+    /// In pieces, each an exchange of its own. A server that is lost in the middle is not asked for the rest.
+    async fn run_many<T, O: Operation>(
+        &self,
+        items: &[T],
+        operation: impl Fn(&T) -> O,
+    ) -> Vec<Result<O::Output>> {
+        let ask = async |piece: &[T]| self.run_piece(piece.iter().map(&operation).collect()).await;
+        let (first, more) = items.split_at(items.len().min(PIECE));
+        let mut outcomes = ask(first).await;
+        for piece in more.chunks(PIECE) {
+            match peer::lost(&outcomes) {
+                None => outcomes.append(&mut ask(piece).await),
+                Some(error) => outcomes.extend(piece.iter().map(|_| Err(error.clone()))),
+            }
+        }
+        outcomes
+    }
+
+    async fn run_piece<O: Operation>(&self, operations: Vec<O>) -> Vec<Result<O::Output>> {
         let count = operations.len();
         let alike = |error: Error| (0..count).map(|_| Err(error.clone())).collect();
         let ready = match self.ready().await {

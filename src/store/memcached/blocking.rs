@@ -9,7 +9,8 @@ use std::{
 use memcache::exp::{Error as ClientError, MetaClient, Operation};
 
 use super::{
-    peer::{Call, Era, Peer},
+    super::PIECE,
+    peer::{self, Call, Era, Peer},
     slots::{Slot, Slots},
     status::{self, ServerStatus},
 };
@@ -66,11 +67,26 @@ impl Blocking {
         outcome
     }
 
-    pub(super) fn run_many<O: Operation>(&self, operations: Vec<O>) -> Vec<Result<O::Output>> {
-        let count = operations.len();
-        if count == 0 {
-            return Vec::new();
+    /// In pieces, each an exchange of its own. A server that is lost in the middle is not asked for the rest.
+    pub(super) fn run_many<T, O: Operation>(
+        &self,
+        items: &[T],
+        operation: impl Fn(&T) -> O,
+    ) -> Vec<Result<O::Output>> {
+        let ask = |piece: &[T]| self.run_piece(piece.iter().map(&operation).collect());
+        let (first, more) = items.split_at(items.len().min(PIECE));
+        let mut outcomes = ask(first);
+        for piece in more.chunks(PIECE) {
+            match peer::lost(&outcomes) {
+                None => outcomes.append(&mut ask(piece)),
+                Some(error) => outcomes.extend(piece.iter().map(|_| Err(error.clone()))),
+            }
         }
+        outcomes
+    }
+
+    fn run_piece<O: Operation>(&self, operations: Vec<O>) -> Vec<Result<O::Output>> {
+        let count = operations.len();
         let alike = |error: Error| (0..count).map(|_| Err(error.clone())).collect();
         let ready = match self.ready() {
             Ok(ready) => ready,

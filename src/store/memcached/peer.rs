@@ -258,3 +258,11 @@ impl State {
         (self.rest, self.full) = (None, None);
     }
 }
+
+/// Why a server is not asked for the rest: it was lost in the middle.
+pub(super) fn lost<T>(outcomes: &[Result<T>]) -> Option<Error> {
+    match outcomes.last() {
+        Some(Err(error @ Error::Unavailable { .. })) => Some(error.clone()),
+        _ => None,
+    }
+}

@@ -70,6 +70,14 @@ fn a_suspended_server_costs_one_timeout() {
 }
 
 #[test]
+fn a_suspended_server_costs_a_page_of_any_length_one_timeout() {
+    let memcached = Memcached::start();
+    memcached.suspend();
+    let page = || Tracker::connect(&memcached.address()).unwrap().presences(0..5_000);
+    assert_eq!(within_once(ONE, page).into_iter().map(unavailable).count(), 5_000);
+}
+
+#[test]
 fn a_dial_that_hangs_costs_one_timeout_at_most() {
     let backlog = Backlog::full();
     every_call_fails(&backlog.address());
