@@ -10,7 +10,8 @@ use std::{
     thread,
 };
 
-use last_seen::{Error, Settings, Tracker};
+use chrono::{DateTime, Utc};
+use last_seen::{Error, Presence, Result, Settings, Tracker};
 
 use super::{filled, time_of};
 use crate::support::{Fake, Fault, Memcached, Proxy, Way, ms, secs, soak};
@@ -31,8 +32,46 @@ impl Dice {
     }
 }
 
+/// How a tracker of either kind reads.
+struct Reads<'a> {
+    last_seen: &'a (dyn Fn(i64) -> Result<Option<DateTime<Utc>>> + Sync),
+    presences: &'a (dyn Fn(&[i64]) -> Vec<Result<Presence>> + Sync),
+}
+
 #[test]
 fn no_read_through_a_bad_network_gives_another_users_time() {
+    bad_network(|tracker, read| {
+        read(&Reads {
+            last_seen: &|user| tracker.last_seen(user),
+            presences: &|page| tracker.presences(page),
+        });
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn no_async_read_through_a_bad_network_gives_another_users_time() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    bad_network(|tracker, read| {
+        let tracker = last_seen::AsyncTracker::from(tracker);
+        read(&Reads {
+            last_seen: &|user| {
+                runtime.block_on(async {
+                    // Nobody waits any more for some of them, wherever they are.
+                    if user % 8 == 0 {
+                        let patience = std::time::Duration::from_micros(user.unsigned_abs());
+                        let _ = tokio::time::timeout(patience, tracker.last_seen(user + 1)).await;
+                    }
+                    tracker.last_seen(user).await
+                })
+            },
+            presences: &|page| runtime.block_on(tracker.presences(page)),
+        });
+    });
+}
+
+/// Four threads read, as `with` does it, through a network that delays, cuts, resets and slices answers.
+fn bad_network(with: impl FnOnce(Tracker, &dyn Fn(&Reads<'_>))) {
     const USERS: i64 = 1_000;
     let timeout = ms(20);
     let memcached = Memcached::start();
@@ -47,51 +86,50 @@ fn no_read_through_a_bad_network_gives_another_users_time() {
     };
     let proxy = Proxy::start(&memcached.address(), plan);
     let settings = Settings::default().with_servers([proxy.address()]).with_server_timeout(timeout);
-    let tracker = Tracker::new(settings).unwrap();
-    let reads = many(1_000_000, 20_000) / 4;
-    let counts = thread::scope(|scope| {
-        let threads = (0..4).map(|thread| {
-            let tracker = &tracker;
-            scope.spawn(move || {
-                let (mut dice, mut right, mut failed) = (Dice(thread + 1), 0, 0);
-                while right + failed < reads {
-                    if dice.roll(20) == 0 {
-                        let page: Vec<i64> = (0..10).map(|_| dice.roll(USERS as usize) as i64).collect();
-                        for (user, answer) in page.iter().zip(tracker.presences(&page)) {
-                            match answer {
-                                Ok(presence) => assert_eq!(presence.last_seen, Some(time_of(*user))),
-                                Err(error) => {
-                                    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-                                }
-                            }
-                        }
-                    }
-                    let user = dice.roll(USERS as usize) as i64;
-                    match tracker.last_seen(user) {
-                        Ok(at) => {
-                            assert_eq!(at, Some(time_of(user)));
-                            right += 1;
-                        }
-                        Err(Error::Unavailable { source, .. }) => {
-                            // At rest nothing is read: wait, so that all reads are.
-                            if source.to_string().contains("at rest") {
-                                thread::sleep(ms(20));
-                            } else {
-                                failed += 1;
-                            }
-                        }
-                        Err(error) => panic!("{error:?}"),
-                    }
-                }
-                (right, failed)
-            })
+    let share = many(1_000_000, 20_000) / 4;
+    with(Tracker::new(settings).unwrap(), &|reads| {
+        let counts = thread::scope(|scope| {
+            let thread = |seed| move || reads_of_one_thread(reads, USERS, share, Dice(seed));
+            let threads = [1, 2, 3, 4].map(|seed| scope.spawn(thread(seed)));
+            threads.map(|thread| thread.join().unwrap())
         });
-        let threads: Vec<_> = threads.collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        let (right, failed) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        println!("{right} right, {failed} errors, 0 of another user, 0 None");
+        assert!(failed > share / 50 && right > share, "{right} {failed}");
     });
-    let (right, failed) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-    println!("{right} right, {failed} errors, 0 of another user, 0 None");
-    assert!(failed > reads / 50 && right > reads, "{right} {failed}");
+}
+
+/// How many were right, and how many failed.
+fn reads_of_one_thread(reads: &Reads<'_>, users: i64, count: usize, mut dice: Dice) -> (usize, usize) {
+    let (mut right, mut failed) = (0, 0);
+    while right + failed < count {
+        if dice.roll(20) == 0 {
+            let page: Vec<i64> = (0..10).map(|_| dice.roll(users as usize) as i64).collect();
+            for (user, answer) in page.iter().zip((reads.presences)(&page)) {
+                match answer {
+                    Ok(presence) => assert_eq!(presence.last_seen, Some(time_of(*user))),
+                    Err(error) => assert!(matches!(error, Error::Unavailable { .. }), "{error:?}"),
+                }
+            }
+        }
+        let user = dice.roll(users as usize) as i64;
+        match (reads.last_seen)(user) {
+            Ok(at) => {
+                assert_eq!(at, Some(time_of(user)));
+                right += 1;
+            }
+            Err(Error::Unavailable { source, .. }) => {
+                // At rest nothing is read: wait, so that all reads are.
+                if source.to_string().contains("at rest") {
+                    thread::sleep(ms(20));
+                } else {
+                    failed += 1;
+                }
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    (right, failed)
 }
 
 /// What an attacker may call itself.
