@@ -188,7 +188,9 @@ fn a_silent_server_holds_no_more_than_its_connections_and_no_thread() {
                 .collect();
             while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
                 let sockets = Process::now().sockets - before.sockets;
-                assert!(sockets <= tracker.settings().max_connections(), "{sockets} sockets");
+                // The server is probed 250 ms after it was put to rest at the earliest, beside the last calls.
+                let probe = 1;
+                assert!(sockets <= tracker.settings().max_connections() + probe, "{sockets} sockets");
                 thread::sleep(ms(1));
             }
         });
