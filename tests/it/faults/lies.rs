@@ -51,7 +51,7 @@ fn no_read_through_a_bad_network_gives_another_users_time() {
 #[cfg(feature = "tokio")]
 #[test]
 fn no_async_read_through_a_bad_network_gives_another_users_time() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = crate::support::runtime();
     bad_network(|tracker, read| {
         let tracker = last_seen::AsyncTracker::from(tracker);
         read(&Reads {

@@ -18,6 +18,12 @@ pub fn soak() -> bool {
     std::env::var_os("LAST_SEEN_SOAK").is_some_and(|value| value == "1")
 }
 
+/// Where async code runs.
+#[cfg(feature = "tokio")]
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
 /// An error with its causes, as a log would show it.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
