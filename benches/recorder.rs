@@ -1,13 +1,9 @@
-//! What a note costs the request, and how fast the notes are written: `cargo bench --bench recorder`.
+//! What a note costs the request, and how fast the notes are written: `cargo bench -p last-seen-benches --bench recorder`.
 //!
 //! Single calls are timed in groups of 32, since reading the clock costs half a call. The drain stands beside a
 //! raw socket that writes the same users as `noreply` batches of 64, in turn on the same memcached.
 
 #![allow(unreachable_pub, reason = "a bench has no public API")]
-
-#[allow(dead_code, unused_imports, reason = "shared with the tests")]
-#[path = "../tests/it/support/mod.rs"]
-mod support;
 
 use std::{
     hint::black_box,
@@ -17,7 +13,7 @@ use std::{
 };
 
 use last_seen::{Recorder, Settings, Tracker};
-use support::Memcached;
+use last_seen_tests::Memcached;
 
 fn main() {
     let memcached = Memcached::start_with(&["-m", "512"]);

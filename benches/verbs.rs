@@ -1,16 +1,12 @@
-//! The blocking verbs on a memcached of their own and in process, in absolute times: `cargo bench --bench verbs`.
+//! The blocking verbs on a memcached of their own and in process, in absolute times: `cargo bench -p last-seen-benches --bench verbs`.
 
 #![allow(unreachable_pub, reason = "a bench has no public API")]
-
-#[allow(dead_code, unused_imports, reason = "shared with the tests")]
-#[path = "../tests/it/support/mod.rs"]
-mod support;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use last_seen::Tracker;
-use support::Memcached;
+use last_seen_tests::Memcached;
 
 fn verbs(c: &mut Criterion) {
     let memcached = Memcached::start();

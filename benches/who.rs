@@ -1,4 +1,4 @@
-//! The list of who is online and the live feed, in full size: `cargo bench --features who --bench who`.
+//! The list of who is online and the live feed, in full size: `cargo bench -p last-seen-benches --bench who`.
 //!
 //! The list: a million items on three servers, 50,000 users online; its time, its memory, and what other
 //! clients see of it, also where the program that lists is suspended or killed in the middle.
@@ -7,10 +7,6 @@
 //! Needs memcached; Linux only. Takes two minutes.
 
 #![allow(missing_docs, unreachable_pub, reason = "a bench has no public API")]
-
-#[allow(dead_code, unused_imports, reason = "shared with the tests")]
-#[path = "../tests/it/support/mod.rs"]
-mod support;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -26,7 +22,7 @@ use std::{
 
 use chrono::{TimeDelta, Utc};
 use last_seen::{Settings, Tracker};
-use support::{Memcached, ms, secs};
+use last_seen_tests::{Memcached, ms, secs};
 
 const ITEMS: usize = 1_000_000;
 const ONLINE: usize = 50_000;
@@ -78,7 +74,9 @@ fn list(servers: &str) {
     let started = Instant::now();
     let online = match tracker.online_users() {
         Ok(online) => online,
-        Err(error) => return println!("failed after {:.1?}: {}", started.elapsed(), support::chain(&error)),
+        Err(error) => {
+            return println!("failed after {:.1?}: {}", started.elapsed(), last_seen_tests::chain(&error));
+        }
     };
     let took = started.elapsed();
     // An allocation has 32 bytes at least.

@@ -191,7 +191,10 @@ fn seconds(duration: Duration) -> TimeDelta {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use arbtest::{
+        arbitrary::{Result, Unstructured},
+        arbtest,
+    };
 
     use super::*;
 
@@ -215,48 +218,74 @@ mod tests {
         assert!(read >= 38, "{read} files");
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
-
-        #[test]
-        fn no_bytes_make_the_reader_panic(
-            bytes in prop_oneof![
-                proptest::collection::vec(any::<u8>(), 0..80),
-                "[-+ 0-9.eTZ:]{0,40}".prop_map(String::into_bytes),
-                "[0-9]{1,5}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?([Zz]|[+-][0-9:]{0,7})?"
-                    .prop_map(String::into_bytes),
-            ],
-            flags: u32,
-        ) {
-            let key = Key::new("seen_", "alice").unwrap();
-            let now = Utc::now();
-            if let Ok(at) = codec().decode(&key, &Value { flags, bytes }, now) {
-                prop_assert!(at <= now + seconds(WINDOW) + TimeDelta::seconds(1));
+    /// What may be a time: any bytes, the characters that times are written with, or a date that is nearly one.
+    fn value(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+        match u.int_in_range(0..=2)? {
+            0 => u.arbitrary(),
+            1 => string(u, 40, b"-+ 0123456789.eTZ:"),
+            _ => {
+                let mut text = [string(u, 5, b"0123456789")?, b"-11-24T03:00:59".to_vec()].concat();
+                for _ in 0..u.int_in_range(0..=2)? {
+                    let at = u.choose_index(text.len())?;
+                    text[at] = *u.choose(b"0123456789")?;
+                }
+                if u.arbitrary()? {
+                    text.push(b'.');
+                    text.extend(string(u, 12, b"0123456789")?);
+                }
+                text.extend(string(u, 7, b"Zz+-0123456789:")?);
+                Ok(text)
             }
         }
+    }
 
-        #[test]
-        fn what_is_written_is_read_back(at in 0_i64..253_402_300_800) {
-            let key = Key::new("seen_", "alice").unwrap();
-            let at = DateTime::from_timestamp(at, 0).unwrap();
+    fn string(u: &mut Unstructured<'_>, longest: usize, of: &[u8]) -> Result<Vec<u8>> {
+        (0..u.int_in_range(0..=longest)?).map(|_| u.choose(of).copied()).collect()
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic() {
+        let key = Key::from("seen_alice");
+        arbtest(|u| {
+            let (bytes, now) = (value(u)?, Utc::now());
+            if let Ok(at) = codec().decode(&key, &Value { flags: u.arbitrary()?, bytes }, now) {
+                assert!(at <= now + seconds(WINDOW) + TimeDelta::seconds(1), "{at}");
+            }
+            Ok(())
+        })
+        .budget_ms(1_000);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let key = Key::from("seen_alice");
+        arbtest(|u| {
+            let at = DateTime::from_timestamp(u.int_in_range(0..=253_402_300_799)?, 0).unwrap();
             let value = codec().encode(&key, at).unwrap();
             // From here on it would be taken for milliseconds, and is 3,000 years ahead in any case.
             if at.timestamp() < 100_000_000_000 {
-                prop_assert_eq!(codec().decode(&key, &value, at).unwrap(), at);
+                assert_eq!(codec().decode(&key, &value, at).unwrap(), at);
             }
-        }
+            Ok(())
+        });
+    }
 
-        #[test]
-        fn a_key_is_legal_or_refused(user in any::<String>(), repeat in 1_usize..40) {
-            let user = user.repeat(repeat);
+    #[test]
+    fn a_key_is_legal_or_refused() {
+        arbtest(|u| {
+            let ascii = u.arbitrary()?;
+            let char = |char: char| if ascii { char::from(char as u8 & 0x7f) } else { char };
+            let user = u.arbitrary_iter()?.map(|one| one.map(char)).collect::<Result<String>>()?;
+            let user = user.repeat(u.int_in_range(1..=40)?);
             let fits = !user.is_empty() && user.len() <= MAX_KEY - 5 && user.bytes().all(legal);
             match Key::new("seen_", &user) {
                 Ok(key) => {
-                    prop_assert!(fits);
-                    prop_assert_eq!(key.as_str(), format!("seen_{user}"));
+                    assert!(fits);
+                    assert_eq!(key.as_str(), format!("seen_{user}"));
                 }
-                Err(error) => prop_assert!(!fits, "{}", error),
+                Err(error) => assert!(!fits, "{error}"),
             }
-        }
+            Ok(())
+        });
     }
 }

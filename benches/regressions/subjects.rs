@@ -31,7 +31,6 @@ fn main() {
             let nobody = Tracker::new(settings.with_key_prefix("none_")).unwrap();
             each(&|user| assert!(black_box(nobody.last_seen(user).unwrap()).is_none()));
         }
-        #[cfg(feature = "django")]
         "last_seen of Django's record" => {
             let django = Settings::django("Europe/Berlin").unwrap().with_servers([servers]);
             let django = Tracker::new(django).unwrap();

@@ -227,3 +227,6 @@ impl Memo {
         self.0.get(&key).cloned().ok_or(NOTHING)
     }
 }
+
+#[cfg(test)]
+mod tests;

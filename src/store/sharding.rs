@@ -224,7 +224,7 @@ mod tests {
     fn every_key_lives_where_the_real_clients_put_it() {
         let servers = [31801, 31802, 31803].map(|port| ("127.0.0.1", port, 1));
         let mut rows = 0;
-        for row in include_str!("../../tests/data/placement.tsv").lines() {
+        for row in include_str!("placement.tsv").lines() {
             let (sharding, row) = match row.split_once('\t') {
                 Some(("A", row)) => (Pymemcache, row),
                 Some(("B", row)) => (Libmemcached, row),

@@ -5,13 +5,15 @@ use std::{process::Command, time::Duration};
 
 use chrono::TimeDelta;
 use last_seen::{Settings, Tracker};
+use last_seen_tests::{
+    Memcached,
+    http::{Browser, between},
+};
 
 use crate::{
-    http::{Browser, between},
     program::{Program, Temporary, cache, here, output},
     records::{at_age, now},
     report::Row,
-    support::Memcached,
 };
 
 const PASSWORD: &str = "correct horse & battery";

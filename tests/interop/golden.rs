@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use last_seen::{Error, Settings, Tracker};
 
-use crate::{
-    program::{Program, here},
-    support::Memcached,
-};
+use last_seen_tests::Memcached;
+
+use crate::program::{Program, here};
 
 struct Golden {
     name: String,

@@ -8,14 +8,8 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no public API")]
 
-#[path = "../it/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with the integration tests")]
-mod support;
-
 mod django_site;
 mod golden;
-#[allow(dead_code, reason = "shared with the tests of the examples")]
-mod http;
 mod page;
 mod placement;
 mod program;
@@ -29,17 +23,6 @@ use std::{
 };
 
 use report::Report;
-
-/// What the library's placement goes by.
-mod settings {
-    #[derive(Clone, Copy)]
-    pub enum Sharding {
-        Ketama,
-        Pymemcache,
-        Libmemcached,
-        PythonMemcached,
-    }
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use last_seen_tests::root;
+
 use crate::program::here;
 
 /// After `<!-- tests/interop/FILE -->` the page shows the part of that file between its two marks.
 pub fn shows_the_programs_as_they_are() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("docs/sharing.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/sharing.md")).unwrap();
     let mut shown = BTreeSet::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {

@@ -1,48 +1,50 @@
 //! Which server holds a key: this crate's rules against the real clients', key by key.
 
-#[path = "../../src/store/sharding.rs"]
-#[allow(dead_code, unreachable_pub, reason = "of the library, which does not export it")]
-mod sharding;
-
 use std::{
+    collections::HashMap,
+    error::Error,
     io::{self, Write},
     process::Command,
 };
 
-use crate::{
-    program::{cache, here, output},
-    settings::Sharding,
-};
+use last_seen::{Settings, Tracker};
+
+use crate::program::{cache, here, output};
 
 /// What `placement/check.py` calls this program with, before a file of keys.
 pub const FLAG: &str = "--placement";
 
+/// The letter that every key begins with: a key is a prefix and a user.
+const PREFIX: &str = "s";
+
 /// Prints for each line `sharding<TAB>host port weight<TAB>..` of standard input where each of the keys lives.
-pub fn print(keys: &str) -> Result<(), Box<dyn std::error::Error>> {
+pub fn print(keys: &str) -> Result<(), Box<dyn Error>> {
     let keys = std::fs::read_to_string(keys)?;
+    let users: Vec<&str> = keys.lines().filter_map(|key| key.strip_prefix(PREFIX)).collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
     for line in io::stdin().lines() {
         let line = line?;
-        let mut fields = line.split('\t');
-        let sharding = match fields.next() {
-            Some("ketama") => Sharding::Ketama,
-            Some("pymemcache") => Sharding::Pymemcache,
-            Some("libmemcached") => Sharding::Libmemcached,
-            Some("python-memcached") => Sharding::PythonMemcached,
-            other => return Err(format!("no sharding: {other:?}").into()),
-        };
-        let mut servers = Vec::new();
-        for server in fields {
-            let [host, port, weight] = server.split(' ').collect::<Vec<_>>()[..] else {
-                return Err(server.into());
-            };
-            servers.push((host, port.parse()?, weight.parse()?));
+        let (sharding, servers) = line.split_once('\t').ok_or("no servers")?;
+        let servers = servers.split('\t').map(server).collect::<Option<Vec<_>>>().ok_or("no server")?;
+        let texts = servers.iter().map(|(name, weight)| format!("{name}?weight={weight}"));
+        let settings = Settings::default().with_key_prefix(PREFIX).with_sharding(sharding.parse()?);
+        let tracker = Tracker::new(settings.with_servers(texts))?;
+        let index: HashMap<_, _> = (0..).zip(&servers).map(|(nth, (name, _))| (name, nth)).collect();
+        let mut places = Vec::with_capacity(users.len());
+        for user in &users {
+            let server = tracker.would_write(user, chrono::DateTime::UNIX_EPOCH)?.server;
+            places.push(usize::to_string(&index[&server]));
         }
-        let placement = sharding::Placement::new(sharding, servers.into_iter());
-        let places: Vec<String> = keys.lines().map(|key| placement.server_of(key).to_string()).collect();
         writeln!(out, "{}", places.join(" "))?;
     }
     Ok(())
+}
+
+/// `host port weight` as the settings name it, and the weight.
+fn server(text: &str) -> Option<(String, &str)> {
+    let [host, port, weight] = text.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let bare = host.contains(':') && !host.starts_with('[');
+    Some((if bare { format!("[{host}]:{port}") } else { format!("{host}:{port}") }, weight))
 }
 
 /// Lists of 1 to 8 servers, in a soak of 1 to 30: names and addresses, ports, equal and mixed weights.

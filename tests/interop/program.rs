@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// This folder.
 pub fn here() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("interop")
 }
 
 /// Where `install` put the Python environments and the Node modules.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Tracker};
 
+use last_seen_tests::Memcached;
+
 use crate::{
     golden,
     program::Program,
     report::Row,
     stacks::{Stack, Typed},
-    support::Memcached,
 };
 
 struct Both {

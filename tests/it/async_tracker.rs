@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{AsyncTracker, Error, Recorder, Settings, Tracker};
 
-use crate::support::{Memcached, eventually, ms, runtime, within};
+use last_seen_tests::{Memcached, eventually, ms, runtime, within};
 
 #[test]
 fn it_shares_the_store_in_process_with_the_tracker_it_was_made_from() {

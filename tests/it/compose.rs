@@ -1,24 +1,10 @@
-//! The compose file that developers start memcached with.
+//! The compose file that developers start memcached with. That docker-compose takes it is a stage of tests/run.
 
-use std::process::Command;
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker-compose.yml");
-
-#[test]
-fn docker_compose_accepts_the_file() {
-    let output = Command::new("docker-compose")
-        .args(["-f", FILE, "config"])
-        .output()
-        .expect("docker-compose cannot be started: install it, or run tests/run, which does");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    let config = String::from_utf8(output.stdout).unwrap();
-    assert!(config.contains("127.0.0.1:11211:11211"), "{config}");
-}
+use last_seen_tests::root;
 
 #[test]
 fn the_development_memcached_is_pinned_local_and_checked() {
-    let file = std::fs::read_to_string(FILE).unwrap();
+    let file = std::fs::read_to_string(root().join("docker-compose.yml")).unwrap();
     let image = file.lines().find_map(|line| line.trim().strip_prefix("image: memcached:")).unwrap();
     let version: Vec<u32> =
         image.split('-').next().unwrap().split('.').map(|part| part.parse().unwrap()).collect();

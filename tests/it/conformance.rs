@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Presence, Restored, Result, Settings, Tracker};
 
-use crate::support::{Memcached, eventually, secs};
+use last_seen_tests::{Memcached, eventually, secs};
 
 /// The verbs as the suite calls them, so that it runs over every kind of tracker.
 trait Verbs {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Format, Settings, Tracker};
 
-use crate::support::Memcached;
+use last_seen_tests::Memcached;
 
 /// What `cache.set('seen_alice', datetime(2026, 3, 29, 12, 34, 56, 789012), 604800)` stores, from protocol 4.
 const NAIVE: &[u8] = b"\x80\x04\x95*\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\x93\x94C\n\
@@ -88,7 +88,7 @@ fn a_pickle_of_something_else_is_an_error_that_says_what_it_is() {
     let memcached = Memcached::start();
     let tracker = site(&memcached, "UTC");
     memcached.set(":1:seen_alice", 1, b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.");
-    let error = crate::support::chain(&tracker.last_seen("alice").unwrap_err());
+    let error = last_seen_tests::chain(&tracker.last_seen("alice").unwrap_err());
     assert!(error.ends_with(", a global that is not allowed"), "{error}");
 }
 

@@ -16,7 +16,6 @@ mod recorder;
 mod seen_layer;
 mod settings;
 mod sharding;
-mod support;
 mod values;
 #[cfg(feature = "who")]
 mod who;

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt};
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Tracker};
 
-use crate::support::Memcached;
+use last_seen_tests::Memcached;
 
 const FLUSH: &str = "x 0 0 1\r\na\r\nflush_all\r\n";
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Ago, Presence};
 
-use crate::support::secs;
+use last_seen_tests::secs;
 
 fn noon() -> DateTime<Utc> {
     "2026-11-24T12:00:00Z".parse().unwrap()

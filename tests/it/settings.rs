@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use last_seen::{Error, Format, Settings, Sharding, Tracker};
 
-use crate::support::{alone, ms, secs};
+use last_seen_tests::{alone, ms, secs};
 
 #[track_caller]
 fn refused(settings: Settings) -> String {

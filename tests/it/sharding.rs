@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use last_seen::{Error, Settings, Sharding, Tracker};
 
-use crate::support::{Memcached, ms, within};
+use last_seen_tests::{Memcached, ms, within};
 
 const ALL: [Sharding; 4] =
     [Sharding::Ketama, Sharding::Pymemcache, Sharding::Libmemcached, Sharding::PythonMemcached];

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Tracker};
 
-use crate::support::{Memcached, chain};
+use last_seen_tests::{Memcached, chain};
 
 struct Cache {
     memcached: Memcached,

@@ -13,7 +13,7 @@ use std::{
 use chrono::Utc;
 use last_seen::{Settings, Tracker};
 
-use crate::support::{Fake, secs};
+use last_seen_tests::{Fake, secs};
 
 /// A server that knows a user under every key, is at `time`, and answers what else it is asked by `answer`,
 /// which says whether the connection goes on.

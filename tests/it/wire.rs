@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use chrono::DateTime;
 use last_seen::{Settings, Tracker};
 
-use crate::support::{Fake, Memcached, ms};
+use last_seen_tests::{Fake, Memcached, ms};
 
 #[test]
 fn a_record_is_unix_seconds_with_flags_0_for_a_week() {

@@ -1,9 +1,3 @@
 //! The suite of the web examples, on this one.
 
-#![allow(unreachable_pub, reason = "a test binary has no public API")]
-
-#[macro_use]
-#[path = "../../../tests/examples/site.rs"]
-mod site;
-
-site_tests!(rocket, env!("CARGO_BIN_EXE_last-seen-rocket"), records_in_the_background: true);
+last_seen_tests::site_tests!(rocket, env!("CARGO_BIN_EXE_last-seen-rocket"), records_in_the_background: true);

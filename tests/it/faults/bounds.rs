@@ -11,7 +11,7 @@ use chrono::Utc;
 use last_seen::{Error, Tracker};
 
 use super::{Backlog, filled, nowhere, time_of, unavailable};
-use crate::support::{Fake, Fault, Memcached, Process, Proxy, Way, alone, eventually, ms, within_once};
+use last_seen_tests::{Fake, Fault, Memcached, Process, Proxy, Way, alone, eventually, ms, within_once};
 
 /// A call, and the error it had, if it had any.
 type Call = (&'static str, fn(&Tracker) -> Option<Error>);
@@ -51,7 +51,7 @@ fn every_call_fails(address: &str) {
 fn every_call_fails_by(way: Way, fault: impl Fn(u64) -> Fault + Send + Sync + 'static) {
     let memcached = Memcached::start();
     filled(&memcached, 1);
-    let plan = move |now, dice: crate::support::proxy::Dice| {
+    let plan = move |now, dice: last_seen_tests::proxy::Dice| {
         if now == way { fault(dice(1_000)) } else { Fault::Pass }
     };
     every_call_fails(&Proxy::start(&memcached.address(), plan).address());
@@ -148,7 +148,7 @@ fn a_server_of_another_kind_costs_one_timeout_at_most() {
 fn delays_each_way_and_slices_within_the_timeout_cost_nothing_but_time() {
     let memcached = Memcached::start();
     filled(&memcached, 3);
-    let plan = |way, dice: crate::support::proxy::Dice| match way {
+    let plan = |way, dice: last_seen_tests::proxy::Dice| match way {
         Way::Request => Fault::Late(ms(10 + dice(20))),
         Way::Answer => Fault::Slices(ms(dice(2))),
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{filled, time_of};
-use crate::support::{Memcached, Process, alone, events, eventually, ms, secs, soak};
+use last_seen_tests::{Memcached, Process, alone, events, eventually, ms, secs, soak};
 
 #[test]
 fn a_flapping_server_costs_no_thread_no_descriptor_and_no_memory() {

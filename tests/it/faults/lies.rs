@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use last_seen::{Error, Presence, Result, Settings, Tracker};
 
 use super::{filled, time_of};
-use crate::support::{Fake, Fault, Memcached, Proxy, Way, ms, secs, soak};
+use last_seen_tests::{Fake, Fault, Memcached, Proxy, Way, ms, secs, soak};
 
 /// In full, or a short form of it.
 fn many(full: usize, short: usize) -> usize {
@@ -51,7 +51,7 @@ fn no_read_through_a_bad_network_gives_another_users_time() {
 #[cfg(feature = "tokio")]
 #[test]
 fn no_async_read_through_a_bad_network_gives_another_users_time() {
-    let runtime = crate::support::runtime();
+    let runtime = last_seen_tests::runtime();
     bad_network(|tracker, read| {
         let tracker = last_seen::AsyncTracker::from(tracker);
         read(&Reads {
@@ -76,7 +76,7 @@ fn bad_network(with: impl FnOnce(Tracker, &dyn Fn(&Reads<'_>))) {
     let timeout = ms(20);
     let memcached = Memcached::start();
     filled(&memcached, USERS);
-    let plan = move |way, dice: crate::support::proxy::Dice| match (way, dice(1_000)) {
+    let plan = move |way, dice: last_seen_tests::proxy::Dice| match (way, dice(1_000)) {
         // Past the timeout: it would meet the next request on that connection.
         (Way::Answer, 0..34) => Fault::Late(timeout + ms(dice(20))),
         (Way::Answer, 34..51) => Fault::Cut(dice(20) as usize),
@@ -282,7 +282,7 @@ fn no_value_breaks_a_reader() {
                 }
                 Err(error @ Error::Value { .. }) => {
                     let mut told = String::new();
-                    write!(told, "{}", crate::support::chain(&error)).unwrap();
+                    write!(told, "{}", last_seen_tests::chain(&error)).unwrap();
                     assert!(told.len() < 400 && !told.contains(char::is_control), "{told:?}");
                     refused += 1;
                 }

@@ -9,7 +9,7 @@ use std::{
 use last_seen::{Error, Recorder, Tracker};
 
 use super::unavailable;
-use crate::support::{Memcached, eventually, ms, secs};
+use last_seen_tests::{Memcached, eventually, ms, secs};
 
 /// memcached with no connection left but those that are given back.
 fn at_its_limit() -> (Memcached, Vec<std::net::TcpStream>) {

@@ -15,7 +15,7 @@ use std::net::{TcpListener, TcpStream};
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Tracker};
 
-use crate::support::{Memcached, chain, eventually, ms};
+use last_seen_tests::{Memcached, chain, eventually, ms};
 
 /// A port on which nothing listens.
 fn nowhere() -> String {

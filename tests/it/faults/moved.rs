@@ -13,7 +13,7 @@ use std::{
 use last_seen::Tracker;
 
 use super::{filled, time_of, unavailable, until_at_rest};
-use crate::support::{Fault, Memcached, Process, Proxy, alone, eventually, ms, secs, within_once};
+use last_seen_tests::{Fault, Memcached, Process, Proxy, alone, eventually, ms, secs, within_once};
 
 /// A hosts file for one process.
 struct Hosts {

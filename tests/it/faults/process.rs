@@ -10,7 +10,7 @@ use fork::Fork;
 use last_seen::Tracker;
 
 use super::{filled, nowhere, time_of, until_at_rest};
-use crate::support::{Memcached, alone, eventually, ms, soak};
+use last_seen_tests::{Memcached, alone, eventually, ms, soak};
 
 /// Reads these users over and over; says how many answers were not theirs.
 fn misread(tracker: &Tracker, users: std::ops::Range<i64>) -> usize {

@@ -10,7 +10,7 @@ use std::{
 use last_seen::{Error, Settings, Tracker};
 
 use super::{filled, nowhere, time_of, unavailable, until_at_rest};
-use crate::support::{
+use last_seen_tests::{
     Fake, Fault, Memcached, Process, Proxy, Way, alone, events, eventually, ms, secs, soak, within_once,
 };
 
@@ -138,7 +138,7 @@ fn one_lost_server_of_three_costs_its_own_users_one_timeout() {
     eventually(|| {
         let page = tracker.presences(0..300);
         assert_eq!(page.iter().filter(|one| one.is_err()).count(), lost);
-        let at_rest = |error: &Error| crate::support::chain(error).contains("at rest");
+        let at_rest = |error: &Error| last_seen_tests::chain(error).contains("at rest");
         page.into_iter().filter_map(Result::err).all(|error| at_rest(&error)).then_some(())
     });
 }
@@ -177,7 +177,7 @@ fn a_full_pool_of_our_own_is_no_failure_of_the_server() {
     events::listen();
     let memcached = Memcached::start();
     filled(&memcached, 8);
-    let plan = |way, _: crate::support::proxy::Dice| match way {
+    let plan = |way, _: last_seen_tests::proxy::Dice| match way {
         Way::Request => Fault::Pass,
         Way::Answer => Fault::Late(ms(300)),
     };

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use last_seen::{Error, Tracker};
 
-use crate::support::{Fake, chain};
+use last_seen_tests::{Fake, chain};
 
 const NOISE: &str = "\u{1b}[31m\u{7f}\u{85}\u{2028}\u{202e}\u{200f}";
 

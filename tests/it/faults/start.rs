@@ -8,7 +8,7 @@ use std::{
 use last_seen::{Error, Tracker};
 
 use super::{nowhere, unavailable};
-use crate::support::{Fake, Memcached, ms, within_once};
+use last_seen_tests::{Fake, Memcached, ms, within_once};
 
 #[test]
 fn a_program_starts_without_its_memcached() {
@@ -56,7 +56,7 @@ fn a_server_that_closes_quiet_connections_costs_nothing() {
     let tracker = memcached.tracker();
     tracker.seen("alice").unwrap();
     // It looks at its connections every few seconds.
-    crate::support::eventually(|| (memcached.stat("idle_kicks") > 0).then_some(()));
+    last_seen_tests::eventually(|| (memcached.stat("idle_kicks") > 0).then_some(()));
     assert!(tracker.online("alice").unwrap());
 }
 

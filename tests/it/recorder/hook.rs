@@ -9,7 +9,7 @@ use chrono::Utc;
 use last_seen::{Event, Recorder, Settings, Tracker};
 
 use super::by_hand;
-use crate::support::{Memcached, ms, secs, within};
+use last_seen_tests::{Memcached, ms, secs, within};
 
 #[test]
 fn the_hook_is_told_in_the_order_of_each_users_calls() {
@@ -80,6 +80,6 @@ fn closing_tells_of_a_hook_that_does_not_end() {
     });
     recorder.seen("alice");
     let error = within(secs(3), || recorder.close().unwrap_err());
-    assert!(crate::support::chain(&error).ends_with("the hook has not had all its events yet"), "{error:?}");
+    assert!(last_seen_tests::chain(&error).ends_with("the hook has not had all its events yet"), "{error:?}");
     drop(hold);
 }

@@ -9,7 +9,7 @@ use std::{sync::Mutex, time::Duration};
 use chrono::{DateTime, Utc};
 use last_seen::{Error, Event, Recorder, RecorderStats, Settings, Tracker};
 
-use crate::support::{Memcached, events, eventually, ms, secs, soak, within};
+use last_seen_tests::{Memcached, events, eventually, ms, secs, soak, within};
 
 /// A flush only when it is asked for.
 fn by_hand(settings: Settings) -> Tracker {

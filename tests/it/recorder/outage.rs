@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use last_seen::{Error, Recorder, Tracker};
 
 use super::{adds_up, by_hand, write_raw};
-use crate::support::{Memcached, Process, alone, eventually, ms, secs, soak, within};
+use last_seen_tests::{Memcached, Process, alone, eventually, ms, secs, soak, within};
 
 /// Times single calls of `seen`, and beside each a moment of the same length in which nothing is done: the
 /// machine may hold up any thread, and both alike.
@@ -142,7 +142,7 @@ fn an_outage_costs_no_request_and_no_memory_and_loses_nobody() {
 
 #[test]
 fn a_process_that_was_cut_off_moves_nobody_back_in_time() {
-    use crate::support::{Fault, Proxy};
+    use last_seen_tests::{Fault, Proxy};
     use std::sync::{
         Arc,
         atomic::{AtomicBool, Ordering},

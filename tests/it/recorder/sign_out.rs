@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use last_seen::{Recorder, Tracker};
 
 use super::{adds_up, by_hand, write_raw};
-use crate::support::{Memcached, eventually, ms, secs, soak};
+use last_seen_tests::{Memcached, eventually, ms, secs, soak};
 
 #[test]
 fn the_request_that_signs_out_is_recorded_and_the_user_is_offline() {

@@ -2,7 +2,7 @@
 
 use last_seen::{AsyncTracker, AsyncWatch, Error, Tracker};
 
-use crate::support::{Fake, Memcached, eventually, ms, within};
+use last_seen_tests::{Fake, Memcached, eventually, ms, within};
 
 #[tokio::test]
 async fn the_list_and_the_feed_are_the_same() {

@@ -14,7 +14,7 @@ use fork::Fork;
 use last_seen::{Error, Presence, Settings, Tracker, Watch};
 
 use super::{connect, scripted};
-use crate::support::{Memcached, alone, chain, eventually, ms, secs, within};
+use last_seen_tests::{Memcached, alone, chain, eventually, ms, secs, within};
 
 const LOGS: [&[u8]; 2] =
     [include_bytes!("../data/watch-1.6.18.bin"), include_bytes!("../data/watch-1.6.45.bin")];

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Settings, Tracker};
 
 use super::{connect, scripted};
-use crate::support::{Fake, Memcached, chain, eventually, ms, secs, within};
+use last_seen_tests::{Fake, Memcached, chain, eventually, ms, secs, within};
 
 const DUMPS: [(&[u8], u64); 2] = [
     (include_bytes!("../data/metadump-1.6.18.bin"), 1_795_492_381),

@@ -4,7 +4,6 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no public API")]
 
-mod common;
 mod site;
 mod window;
 
@@ -12,7 +11,7 @@ use std::{net::Shutdown, path::PathBuf};
 
 use chrono::{TimeDelta, Utc};
 
-use common::{Memcached, eventually, secs};
+use last_seen_tests::{Memcached, eventually, secs};
 use site::Site;
 use window::{Driver, Window};
 

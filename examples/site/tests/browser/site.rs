@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::common::secs;
+use last_seen_tests::secs;
 
 /// Ended by its handle.
 pub struct Site {

@@ -1,11 +1,10 @@
 //! docs/cli.md shows what the program prints: times, ports and versions apart.
 
-use crate::{
-    program::{shell, store},
-    support::Memcached,
-};
+use last_seen_tests::Memcached;
 
-const PAGE: &str = include_str!("../../docs/cli.md");
+use crate::program::{shell, store};
+
+const PAGE: &str = include_str!("../../../docs/cli.md");
 
 /// What differs from run to run, with `9` for a digit and `9+` for some, and what is compared in its place.
 const VARYING: [(&str, &str); 10] = [

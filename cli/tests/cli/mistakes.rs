@@ -1,9 +1,8 @@
 //! Whatever is wrong: one sentence, the exit code 2, no backtrace.
 
-use crate::{
-    program::{PROGRAM, command, on, run},
-    support::Memcached,
-};
+use last_seen_tests::Memcached;
+
+use crate::program::{PROGRAM, command, on, run};
 
 #[test]
 fn a_wrong_option_or_word_is_one_sentence() {

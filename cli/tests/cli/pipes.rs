@@ -1,9 +1,8 @@
 //! Readers that have enough, and writers that cannot.
 
-use crate::{
-    program::{run, shell, store},
-    support::Memcached,
-};
+use last_seen_tests::Memcached;
+
+use crate::program::{run, shell, store};
 
 #[test]
 fn a_closed_pipe_ends_it_quietly() {

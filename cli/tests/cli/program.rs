@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use crate::support::Memcached;
+use last_seen_tests::Memcached;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_last-seen");
 

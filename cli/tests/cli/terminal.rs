@@ -5,10 +5,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::{
-    program::{self, PROGRAM, Said, store},
-    support::{Memcached, eventually, ms},
-};
+use last_seen_tests::{Memcached, eventually, ms};
+
+use crate::program::{self, PROGRAM, Said, store};
 
 /// The program on a terminal of its own; what it types there is in `screen`.
 struct Terminal {

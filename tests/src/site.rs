@@ -1,15 +1,5 @@
 //! What every web example does, whatever its framework: one suite, with a site of each.
 
-#[path = "../interop/http.rs"]
-#[allow(dead_code, reason = "shared with the interop tests")]
-mod http;
-#[path = "../it/support/memcached.rs"]
-#[allow(dead_code, reason = "shared with the integration tests")]
-mod memcached;
-#[path = "../it/support/waiting.rs"]
-#[allow(dead_code, reason = "shared with the integration tests")]
-mod waiting;
-
 use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
@@ -17,11 +7,14 @@ use std::{
     time::Instant,
 };
 
-use http::{Browser, Page, between};
-pub use memcached::Memcached;
-use waiting::{eventually, ms, secs, within, within_once};
+use crate::{
+    Memcached, eventually,
+    http::{Browser, Page, between},
+    ms, secs, within, within_once,
+};
 
 /// The suite as tests of a module: its name, the program, and whether that records with a `Recorder`.
+#[macro_export]
 macro_rules! site_tests {
     ($name:ident, $program:expr, records_in_the_background: $background:literal) => {
         mod $name {
@@ -30,27 +23,27 @@ macro_rules! site_tests {
 
             #[test]
             fn who_signs_in_is_online() {
-                crate::site::who_signs_in_is_online(&$program.into());
+                $crate::site::who_signs_in_is_online(&$program.into());
             }
 
             #[test]
             fn who_signs_out_is_offline_and_polling_does_not_count() {
-                crate::site::who_signs_out_is_offline_and_polling_does_not_count(&$program.into());
+                $crate::site::who_signs_out_is_offline_and_polling_does_not_count(&$program.into());
             }
 
             #[test]
             fn a_name_is_shown_as_text() {
-                crate::site::a_name_is_shown_as_text(&$program.into());
+                $crate::site::a_name_is_shown_as_text(&$program.into());
             }
 
             #[test]
             fn a_silent_memcached_is_not_known() {
-                crate::site::a_silent_memcached_is_not_known(&$program.into(), $background);
+                $crate::site::a_silent_memcached_is_not_known(&$program.into(), $background);
             }
 
             #[test]
             fn ctrl_c_ends_it_and_nothing_is_lost() {
-                crate::site::ctrl_c_ends_it_and_nothing_is_lost(&$program.into(), $background);
+                $crate::site::ctrl_c_ends_it_and_nothing_is_lost(&$program.into(), $background);
             }
         }
     };

@@ -1,10 +1,16 @@
-//! What the tests stand on.
+//! What the tests of all packages share: a real memcached, a bad network, a fake server, a browser of a few lines,
+//! and how long to wait.
+
+#![allow(missing_docs, missing_debug_implementations, reason = "for tests alone")]
 
 pub mod alone;
 pub mod events;
+pub mod example;
 pub mod fake;
+pub mod http;
 pub mod memcached;
 pub mod proxy;
+pub mod site;
 pub mod waiting;
 
 pub use alone::{Process, alone};
@@ -22,6 +28,11 @@ pub fn soak() -> bool {
 #[cfg(feature = "tokio")]
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// The folder of the workspace.
+pub fn root() -> std::path::PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/..").into()
 }
 
 /// An error with its causes, as a log would show it.

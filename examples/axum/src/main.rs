@@ -5,6 +5,7 @@
 //! `Tracker` has no place in an async handler: it blocks the thread, and with it every other request there, as
 //! long as memcached takes to answer. `AsyncTracker` has the same verbs and waits without.
 
+#[path = "../../page/mod.rs"]
 mod page;
 
 use axum::{

@@ -2,10 +2,6 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no public API")]
 
-#[path = "../it/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "of the other integration binary")]
-mod support;
-
 mod mistakes;
 mod page;
 mod pipes;

@@ -2,10 +2,9 @@
 
 use serde_json::json;
 
-use crate::{
-    program::{on, run, store},
-    support::{Fake, Memcached},
-};
+use last_seen_tests::{Fake, Memcached};
+
+use crate::program::{on, run, store};
 
 #[test]
 fn seen_says_nothing_and_show_tells() {

@@ -8,10 +8,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    program::{self, PROGRAM, run, store},
-    support::{Memcached, secs},
-};
+use last_seen_tests::{Memcached, secs};
+
+use crate::program::{self, PROGRAM, run, store};
 
 /// The program, and the lines it has written.
 struct Watching {
