@@ -85,7 +85,7 @@ fn row(name: &str, figures: &mut [f64]) {
 
 fn memory_per_user() {
     const USERS: u64 = 1_000_000;
-    let settings = Settings::default().with_servers(["memory:"]).with_flush_every(Duration::from_secs(60));
+    let settings = Settings::default().with_servers(["memory:"]).with_flush_interval(Duration::from_secs(60));
     let recorder = recorder(&settings.with_recorder_capacity(USERS as usize));
     let before = resident();
     for user in 0..USERS {
@@ -99,7 +99,7 @@ fn memory_per_user() {
 
 fn drain(settings: &Settings) {
     const USERS: u64 = 200_000;
-    let tracker = Tracker::new(settings.clone().with_flush_every(Duration::from_secs(60))).unwrap();
+    let tracker = Tracker::new(settings.clone().with_flush_interval(Duration::from_secs(60))).unwrap();
     let mut raw = BufReader::new(TcpStream::connect(&settings.servers()[0]).unwrap());
     let mut rounds = Vec::new();
     for round in 0..7 {

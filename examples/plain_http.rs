@@ -61,7 +61,7 @@ fn answer(mut stream: &TcpStream, tracker: &Tracker, request: &Request) -> io::R
         }
         ("POST", "/sign-out") => {
             if let Some(user) = user
-                && let Err(error) = tracker.signed_out(user)
+                && let Err(error) = tracker.sign_out(user)
             {
                 eprintln!("sign-out not recorded: {error}");
             }

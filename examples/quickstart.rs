@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     page(&tracker, &["alice", "bob", "carol", "Dave Smith"]);
 
     // Sign-out ends "online" at once and keeps last seen.
-    tracker.signed_out("alice")?;
+    tracker.sign_out("alice")?;
     println!("alice signs out");
     page(&tracker, &["alice"]);
 

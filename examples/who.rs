@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match feed.next_timeout(Duration::from_millis(500)) {
             Some(Ok((user, presence))) => roster.note(&user, presence),
             // Something else is stored under such a key.
-            Some(Err(Error::Value { .. })) => {}
+            Some(Err(Error::InvalidRecord { .. })) => {}
             // The feed goes on by itself. What was stored while the server was away is in the list.
             Some(Err(error)) => {
                 println!("{} {error}", time());
@@ -104,7 +104,7 @@ fn visitors(site: &Tracker) {
     const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "josé", "王芳"];
     for turn in 0.. {
         let user = NAMES[turn % NAMES.len()];
-        let noted = if turn % 5 == 3 { site.signed_out(user) } else { site.seen(user) };
+        let noted = if turn % 5 == 3 { site.sign_out(user).map(drop) } else { site.seen(user) };
         if let Err(error) = noted {
             eprintln!("not recorded: {error}");
         }

@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::Result,
+    memcached::ServerStatus,
     presence::Presence,
+    queue::Kind,
     settings::Settings,
-    store::{AsyncStore, ServerStatus},
-    tracker::{Inspection, Restored, Tracker},
+    store::AsyncStore,
+    tracker::{RecordInfo, RestoreSummary, Tracker},
 };
 
 /// [`Tracker`] for async code on tokio: the same verbs, on the same store. A clone is a handle on the same store.
@@ -117,20 +119,20 @@ impl AsyncTracker {
         }
     }
 
-    /// As [`Tracker::signed_out`].
+    /// As [`Tracker::sign_out`].
     ///
     /// # Errors
     /// As there.
-    pub fn signed_out(&self, user: impl Display) -> impl Future<Output = Result<()>> + Send {
+    pub fn sign_out(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let key = self.tracker.key(user);
         async move {
             let key = key?;
-            let now = self.tracker.sign_out(&key);
-            let Some(value) = self.store.get(&key).await? else { return Ok(()) };
-            match self.tracker.signing_out(key, now, &value)? {
-                Some(write) => self.store.set(&write).await.map(drop),
-                None => Ok(()),
+            let (now, queued) = self.tracker.cancel(&key, Kind::SignedOut);
+            let Some(value) = self.store.get(&key).await? else { return Ok(queued) };
+            if let Some(write) = self.tracker.signing_out(key, now, &value)? {
+                self.store.set(&write).await?;
             }
+            Ok(true)
         }
     }
 
@@ -142,8 +144,8 @@ impl AsyncTracker {
         let key = self.tracker.key(user);
         async move {
             let key = key?;
-            self.tracker.forgetting(&key);
-            self.store.delete(&key).await
+            let (_, queued) = self.tracker.cancel(&key, Kind::Forgotten);
+            Ok(self.store.delete(&key).await? || queued)
         }
     }
 
@@ -151,8 +153,8 @@ impl AsyncTracker {
     pub async fn restore<U: Display>(
         &self,
         records: impl IntoIterator<Item = (U, DateTime<Utc>)>,
-    ) -> Restored {
-        let (mut restored, mut pieces) = (Restored::default(), self.tracker.pieces(records));
+    ) -> RestoreSummary {
+        let (mut restored, mut pieces) = (RestoreSummary::default(), self.tracker.pieces(records));
         while let Some(piece) = pieces.next(&mut restored) {
             restored.count(self.store.set_many(&piece).await);
         }
@@ -163,7 +165,7 @@ impl AsyncTracker {
     ///
     /// # Errors
     /// As there.
-    pub fn inspect(&self, user: impl Display) -> impl Future<Output = Result<Inspection>> + Send {
+    pub fn inspect(&self, user: impl Display) -> impl Future<Output = Result<RecordInfo>> + Send {
         let key = self.tracker.key(user);
         async move {
             let key = key?;
@@ -172,8 +174,8 @@ impl AsyncTracker {
         }
     }
 
-    /// As [`Tracker::servers`], with all servers asked at once.
-    pub async fn servers(&self) -> Vec<ServerStatus> {
-        self.store.servers().await
+    /// As [`Tracker::server_status`], with all servers asked at once.
+    pub async fn server_status(&self) -> Vec<ServerStatus> {
+        self.store.server_status().await
     }
 }

@@ -7,28 +7,54 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
 ///
-/// [`Unavailable`](Error::Unavailable) and [`Rejected`](Error::Rejected) mean *not known now*, which is not
-/// the same as "never seen": a missing record is `Ok(None)`, never an error. A clone costs little, so that
-/// one lost server can answer for many users.
+/// [`Unavailable`](Error::Unavailable) and [`Server`](Error::Server) mean *unknown*, which is not the same as "never
+/// seen": a missing record is `Ok(None)`, never an error. A clone costs little, so that one lost server can answer
+/// for many users.
+///
+/// Serializes as `{"kind", "server", "message"}`: the variant in snake case, the server or null, and the error with its
+/// causes in one sentence.
+///
+/// ```
+/// let error = last_seen::Tracker::in_memory().seen("Alice Smith").unwrap_err();
+/// assert_eq!(error.kind(), "invalid_user");
+/// assert_eq!(error.server(), None);
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The user cannot be a memcached key. Nothing was sent.
     #[error(transparent)]
-    InvalidUser(#[from] InvalidUser),
+    InvalidUser(#[from] InvalidUserError),
 
     /// A setting has a value that cannot be used. Nothing was sent.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 
+    /// What is stored under the key is not a time that can be believed.
+    #[error("the value under {} is not a time that can be believed", EscapedQuoted(key))]
+    InvalidRecord {
+        /// The key, prefix and user.
+        key: String,
+        /// What is there instead.
+        source: InvalidRecordError,
+    },
+
+    /// The time given cannot be stored. Nothing was sent.
+    #[error("{time} cannot be stored: it is not in the years 1970 to 9999")]
+    InvalidTime {
+        /// The time.
+        time: DateTime<Utc>,
+    },
+
     /// The server refused the connection, cut it, was at its connection limit, gave no answer in time or gave
-    /// one that is not memcached's; or its name did not resolve. Whether a write arrived is not known.
+    /// one that is not memcached's; or its name did not resolve. Whether a write arrived is unknown.
     #[error("memcached at {server} is unavailable")]
     Unavailable {
         /// The server as the settings name it.
@@ -39,8 +65,8 @@ pub enum Error {
 
     /// The server answered with an error: out of memory, a value too large, meta commands unknown (memcached
     /// before 1.6).
-    #[error("memcached at {server} answered {}", Quoted(message))]
-    Rejected {
+    #[error("memcached at {server} answered {}", EscapedQuoted(message))]
+    Server {
         /// The server as the settings name it.
         server: String,
         /// The server's words, at most 256 characters of them, as it sent them: to be escaped where they
@@ -48,36 +74,104 @@ pub enum Error {
         message: String,
     },
 
-    /// What is stored under the key is not a time that can be believed, or the time given cannot be stored.
-    #[error("the value under {} is not a time that can be believed", Quoted(key))]
-    Value {
-        /// The key, prefix and user.
-        key: String,
-        /// What is there instead.
-        source: ValueError,
+    /// The recorder is closed: what it is told from then on is dropped.
+    #[error("the recorder is closed")]
+    Closed,
+
+    /// This process failed at its own part, through no fault of a server: the system gave it no thread, its tokio
+    /// runtime ended, or a hook was too slow.
+    #[error("failed inside this process")]
+    System {
+        /// What happened.
+        source: Arc<io::Error>,
     },
 }
 
 impl Error {
+    /// The variant's name in snake case, such as `"unavailable"`: for logs, metrics and scripts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::InvalidUser(_) => "invalid_user",
+            Self::Settings(_) => "settings",
+            Self::InvalidRecord { .. } => "invalid_record",
+            Self::InvalidTime { .. } => "invalid_time",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Server { .. } => "server",
+            Self::Closed => "closed",
+            Self::System { .. } => "system",
+        }
+    }
+
+    /// The server that failed, as the settings name it; `None` if none did.
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable { server, .. } | Self::Server { server, .. } => Some(server),
+            _ => None,
+        }
+    }
+
     pub(crate) fn unavailable(server: &str, source: io::Error) -> Self {
         Self::Unavailable { server: server.to_owned(), source: Arc::new(source) }
     }
 
-    pub(crate) fn rejected(server: &str, message: &str) -> Self {
+    /// What a server answered in place of what was asked for.
+    pub(crate) fn answered(server: &str, message: &str) -> Self {
         let message = message.chars().take(MAX_MESSAGE).collect();
-        Self::Rejected { server: server.to_owned(), message }
+        Self::Server { server: server.to_owned(), message }
     }
+
+    pub(crate) fn system(source: io::Error) -> Self {
+        Self::System { source: Arc::new(source) }
+    }
+
+    #[cfg(feature = "who")]
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    pub(crate) fn no_thread(source: io::Error) -> Self {
+        Self::system(io::Error::new(source.kind(), format!("cannot start a thread: {source}")))
+    }
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let message = match self {
+            // The server stands beside it.
+            Self::Unavailable { source, .. } => chain(&**source),
+            Self::Server { message, .. } => message.clone(),
+            error => chain(error),
+        };
+        let mut fields = serializer.serialize_struct("Error", 3)?;
+        fields.serialize_field("kind", self.kind())?;
+        fields.serialize_field("server", &self.server())?;
+        fields.serialize_field("message", &message)?;
+        fields.end()
+    }
+}
+
+/// An error and its causes in one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// A user that cannot be a memcached key, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("user {} cannot be a memcached key: {reason}", Quoted(user))]
-pub struct InvalidUser {
+#[error("user {} cannot be a memcached key: {reason}", EscapedQuoted(user))]
+pub struct InvalidUserError {
     user: String,
     reason: String,
 }
 
-impl InvalidUser {
+impl InvalidUserError {
+    /// The user, at most the first 64 characters, as it was given: to be escaped where it is shown.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Why it cannot be a key.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
     pub(crate) fn new(user: &str, reason: impl Into<String>) -> Self {
         Self { user: head(user).to_owned(), reason: reason.into() }
     }
@@ -93,7 +187,22 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// `value` as it stands in the sentence: text comes [`Quoted`].
+    /// The setting's name in files, such as `"online_timeout"`.
+    pub fn setting(&self) -> &str {
+        self.setting
+    }
+
+    /// Its value as it stands in the sentence: text is quoted and escaped.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Why the value cannot be used.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// `value` as it stands in the sentence: text comes [`EscapedQuoted`].
     pub(crate) fn new(setting: &'static str, value: impl fmt::Display, reason: impl Into<String>) -> Self {
         Self { setting, value: value.to_string(), reason: reason.into() }
     }
@@ -101,16 +210,31 @@ impl SettingsError {
 
 /// Why a value is no time that can be believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct ValueError(Reason);
+pub struct InvalidRecordError(Reason);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reason {
     Unreadable { flags: u32, len: usize, head: Vec<u8>, why: Option<&'static str> },
     Ahead { at: DateTime<Utc>, by: TimeDelta },
-    Unwritable { at: DateTime<Utc> },
 }
 
-impl ValueError {
+impl InvalidRecordError {
+    /// The first 16 bytes of a value that cannot be read; `None` if it is a time too far in the future.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Reason::Unreadable { head, .. } => Some(head),
+            Reason::Ahead { .. } => None,
+        }
+    }
+
+    /// The time that is too far in the future; `None` if the value cannot be read.
+    pub fn time(&self) -> Option<DateTime<Utc>> {
+        match self.0 {
+            Reason::Ahead { at, .. } => Some(at),
+            Reason::Unreadable { .. } => None,
+        }
+    }
+
     pub(crate) fn unreadable(flags: u32, bytes: &[u8], why: Option<&'static str>) -> Self {
         let head = bytes[..bytes.len().min(16)].to_vec();
         Self(Reason::Unreadable { flags, len: bytes.len(), head, why })
@@ -119,13 +243,9 @@ impl ValueError {
     pub(crate) fn ahead(at: DateTime<Utc>, by: TimeDelta) -> Self {
         Self(Reason::Ahead { at, by })
     }
-
-    pub(crate) fn unwritable(at: DateTime<Utc>) -> Self {
-        Self(Reason::Unwritable { at })
-    }
 }
 
-impl fmt::Display for ValueError {
+impl fmt::Display for InvalidRecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Unreadable { flags, len: 0, .. } => write!(f, "flags {flags}, empty"),
@@ -137,16 +257,15 @@ impl fmt::Display for ValueError {
             Reason::Ahead { at, by } => {
                 write!(f, "{at} is {} s ahead of this host's clock", by.num_seconds())
             }
-            Reason::Unwritable { at } => write!(f, "{at} is not in the years 1970 to 9999"),
         }
     }
 }
 
 /// Text from outside in quotes, at most 64 characters of it, with everything escaped that could move a cursor,
 /// break a line or turn the reading direction.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+pub(crate) struct EscapedQuoted<'a>(pub(crate) &'a str);
 
-impl fmt::Display for Quoted<'_> {
+impl fmt::Display for EscapedQuoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `Debug` escapes the controls (C0, C1, DEL), U+2028 and U+2029 and the format characters, which the
         // bidirectional marks are.
@@ -155,10 +274,10 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Text from outside that stands in a sentence of its own: as [`Quoted`], without the quotes.
-pub(crate) struct Shown<'a>(pub(crate) &'a str);
+/// Text from outside that stands in a sentence of its own: as [`EscapedQuoted`], without the quotes.
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = head(self.0);
         for char in head.chars() {

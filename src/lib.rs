@@ -45,7 +45,7 @@
 //! # fn main() -> Result<(), last_seen::Error> {
 //! # let tracker = last_seen::Tracker::in_memory();
 //! tracker.seen("alice")?;
-//! tracker.signed_out("alice")?;
+//! tracker.sign_out("alice")?;
 //! assert!(!tracker.online("alice")?);
 //! assert!(tracker.last_seen("alice")?.is_some());
 //! # Ok(()) }
@@ -77,11 +77,11 @@
 
 #[cfg(feature = "tokio")]
 mod async_tracker;
-mod choices;
 mod error;
 mod global;
-mod pending;
+mod memcached;
 mod presence;
+mod queue;
 mod record;
 mod recorder;
 #[cfg(feature = "tower")]
@@ -94,15 +94,15 @@ mod who;
 
 #[cfg(feature = "tokio")]
 pub use async_tracker::AsyncTracker;
-pub use error::{Error, InvalidUser, Result, SettingsError, ValueError};
+pub use error::{Error, InvalidRecordError, InvalidUserError, Result, SettingsError};
 pub use global::{global, set_global};
+pub use memcached::{ServerInfo, ServerStatus};
 pub use presence::{Ago, Presence};
-pub use recorder::{Event, Recorder, RecorderStats};
+pub use recorder::{Recorder, RecorderEvent, RecorderStats};
 #[cfg(feature = "tower")]
-pub use seen_layer::{Seen, SeenLayer};
+pub use seen_layer::{SeenLayer, SeenService};
 pub use settings::{Format, Settings, Sharding};
-pub use store::{ServerInfo, ServerStatus};
-pub use tracker::{Inspection, Restored, StoredValue, Tracker};
+pub use tracker::{RecordInfo, RestoreSummary, StoredRecord, Tracker};
 #[cfg(all(feature = "tokio", feature = "who"))]
 pub use who::AsyncWatch;
 #[cfg(feature = "who")]

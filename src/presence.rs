@@ -3,9 +3,13 @@
 use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// When a user was last seen, and whether the user is online.
+///
+/// Serializes as it is to be shown at that moment: `status` (`"online"` or `"offline"`), `online`, `last_seen` (RFC 3339
+/// in UTC, or null), `age_s` (whole seconds since then, or null) and `ago` (its text, for templates, which call no
+/// methods).
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -16,7 +20,7 @@ use serde::Serialize;
 /// assert_eq!(alice.ago().to_string(), "just now");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Presence {
     /// The last request of the user, to the second; `None` where there is no record: not seen within
@@ -56,8 +60,7 @@ impl Presence {
 
     /// How long before `now` that was, for people to read.
     pub fn ago_at(&self, now: DateTime<Utc>) -> Ago {
-        let Some(at) = self.last_seen else { return Ago::Awhile };
-        let seconds = u64::try_from(now.timestamp() - at.timestamp()).unwrap_or(0);
+        let Some(seconds) = self.age(now) else { return Ago::NoRecord };
         match seconds {
             0..60 => Ago::JustNow,
             60..3_600 => Ago::Minutes(seconds / 60),
@@ -65,15 +68,34 @@ impl Presence {
             _ => Ago::Days(seconds / 86_400),
         }
     }
+
+    /// Whole seconds before `now`, 0 if the time is ahead of it.
+    fn age(&self, now: DateTime<Utc>) -> Option<u64> {
+        self.last_seen.map(|at| u64::try_from(now.timestamp() - at.timestamp()).unwrap_or(0))
+    }
 }
 
-/// How long ago a user was last seen. Displays in English; match on it for another language.
+impl Serialize for Presence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let now = Utc::now();
+        let mut fields = serializer.serialize_struct("Presence", 5)?;
+        fields.serialize_field("status", if self.online { "online" } else { "offline" })?;
+        fields.serialize_field("online", &self.online)?;
+        fields.serialize_field("last_seen", &self.last_seen)?;
+        fields.serialize_field("age_s", &self.age(now))?;
+        fields.serialize_field("ago", &self.ago_at(now))?;
+        fields.end()
+    }
+}
+
+/// How long ago a user was last seen. Displays in English, and serializes as that text; match on it for another
+/// language.
 ///
 /// ```
 /// # use last_seen::Ago;
 /// assert_eq!(Ago::Minutes(3).to_string(), "3 minutes ago");
 /// assert_eq!(Ago::Hours(1).to_string(), "1 hour ago");
-/// assert_eq!(Ago::Awhile.to_string(), "awhile ago");
+/// assert_eq!(Ago::NoRecord.to_string(), "awhile ago");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -87,14 +109,20 @@ pub enum Ago {
     /// Whole days.
     Days(u64),
     /// No record: longer ago than is remembered, or never.
-    Awhile,
+    NoRecord,
+}
+
+impl Serialize for Ago {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Ago {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, unit) = match *self {
             Self::JustNow => return f.pad("just now"),
-            Self::Awhile => return f.pad("awhile ago"),
+            Self::NoRecord => return f.pad("awhile ago"),
             Self::Minutes(count) => (count, "minute"),
             Self::Hours(count) => (count, "hour"),
             Self::Days(count) => (count, "day"),

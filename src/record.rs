@@ -16,10 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub(crate) use local::{Zone, named as zone_named};
 
-use crate::{
-    choices::Format,
-    error::{Error, InvalidUser, Result, ValueError},
-};
+use crate::error::{Error, InvalidRecordError, InvalidUserError, Result};
 
 /// memcached's limit, in bytes.
 pub(crate) const MAX_KEY: usize = 250;
@@ -76,7 +73,7 @@ impl KeyBuffer {
             "its Display failed".to_owned()
         } else if name.is_empty() {
             "empty".to_owned()
-        } else if let Some(at) = name.bytes().position(|byte| !legal(byte)) {
+        } else if let Some(at) = name.bytes().position(|byte| !is_key_byte(byte)) {
             match name.as_bytes()[at] {
                 b' ' => format!("a blank at byte {at}; pass an id rather than a display name"),
                 byte => format!("control byte 0x{byte:02x} at byte {at}"),
@@ -84,7 +81,7 @@ impl KeyBuffer {
         } else {
             return Ok(&self.text);
         };
-        Err(InvalidUser::new(name, reason).into())
+        Err(InvalidUserError::new(name, reason).into())
     }
 }
 
@@ -102,7 +99,7 @@ impl Write for KeyBuffer {
 }
 
 /// Whether memcached's text protocol carries the byte in a key.
-pub(crate) fn legal(byte: u8) -> bool {
+pub(crate) fn is_key_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
 }
 
@@ -113,10 +110,19 @@ pub(crate) struct Value {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// The form that times are written in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
+    UnixSeconds,
+    /// A pickled datetime without a zone, in local time.
+    #[cfg(feature = "django")]
+    NaiveDatetime,
+}
+
 /// How times are written, and how they are understood.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Codec {
-    pub(crate) format: Format,
+    pub(crate) form: Form,
     /// Of datetimes that carry none.
     pub(crate) zone: Zone,
     pub(crate) online_timeout: Duration,
@@ -125,32 +131,32 @@ pub(crate) struct Codec {
 impl Codec {
     /// Writes Unix seconds, and takes a datetime without a zone for UTC.
     pub(crate) fn new(online_timeout: Duration) -> Self {
-        Self { format: Format::UnixSeconds, zone: local::UTC, online_timeout }
+        Self { form: Form::UnixSeconds, zone: local::UTC, online_timeout }
     }
 
     /// The value of a user seen at `at`: Unix seconds in ASCII, flags 0, which every stock client of every
     /// language reads as a number with one call; or what an unchanged Django writes.
-    pub(crate) fn encode(&self, key: &Key, at: DateTime<Utc>) -> Result<Value> {
+    pub(crate) fn encode(&self, at: DateTime<Utc>) -> Result<Value> {
         if !(0..=253_402_300_799).contains(&at.timestamp()) {
-            return Err(Error::Value { key: key.as_str().to_owned(), source: ValueError::unwritable(at) });
+            return Err(Error::InvalidTime { time: at });
         }
-        Ok(match self.format {
+        Ok(match self.form {
+            Form::UnixSeconds => Value { flags: 0, bytes: at.timestamp().to_string().into_bytes() },
             // Django's libraries give a pickle these flags.
             #[cfg(feature = "django")]
-            Format::Django => Value { flags: 1, bytes: pickle::write(at, self.zone).to_vec() },
-            _ => Value { flags: 0, bytes: at.timestamp().to_string().into_bytes() },
+            Form::NaiveDatetime => Value { flags: 1, bytes: pickle::write(at, self.zone).to_vec() },
         })
     }
 
     /// The time in a value, whoever wrote it. Goes by the bytes, not by the flags, which each client numbers
     /// in its own way, and not by the format. A time more than `online_timeout` ahead of `now` is not believed.
     pub(crate) fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        let error = |source| Error::Value { key: key.as_str().to_owned(), source };
-        let unreadable = |why| error(ValueError::unreadable(value.flags, &value.bytes, why));
+        let error = |source| Error::InvalidRecord { key: key.as_str().to_owned(), source };
+        let unreadable = |why| error(InvalidRecordError::unreadable(value.flags, &value.bytes, why));
         let at = self.read(&value.bytes).map_err(unreadable)?;
         let ahead = TimeDelta::seconds(at.timestamp() - now.timestamp());
         if ahead > seconds(self.online_timeout) {
-            return Err(error(ValueError::ahead(at, ahead)));
+            return Err(error(InvalidRecordError::ahead(at, ahead)));
         }
         Ok(at)
     }
@@ -172,12 +178,14 @@ impl Codec {
     /// that is so already. What is not known may be a time far ahead, which other readers take for online.
     pub(crate) fn offline(&self, known: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let window = seconds(self.online_timeout) + CLOCK_SLACK;
-        let offline = now - window;
-        #[cfg(feature = "django")]
-        if self.format == Format::Django {
-            return local::offline(known, now, window, self.zone);
+        match self.form {
+            Form::UnixSeconds => {
+                let offline = now - window;
+                known.is_none_or(|known| known > offline).then_some(offline)
+            }
+            #[cfg(feature = "django")]
+            Form::NaiveDatetime => local::offline(known, now, window, self.zone),
         }
-        known.is_none_or(|known| known > offline).then_some(offline)
     }
 }
 
@@ -261,7 +269,7 @@ mod tests {
         let key = Key::from("seen_alice");
         arbtest(|u| {
             let at = DateTime::from_timestamp(u.int_in_range(0..=253_402_300_799)?, 0).unwrap();
-            let value = codec().encode(&key, at).unwrap();
+            let value = codec().encode(at).unwrap();
             // From here on it would be taken for milliseconds, and is 3,000 years ahead in any case.
             if at.timestamp() < 100_000_000_000 {
                 assert_eq!(codec().decode(&key, &value, at).unwrap(), at);
@@ -277,7 +285,7 @@ mod tests {
             let char = |char: char| if ascii { char::from(char as u8 & 0x7f) } else { char };
             let user = u.arbitrary_iter()?.map(|one| one.map(char)).collect::<Result<String>>()?;
             let user = user.repeat(u.int_in_range(1..=40)?);
-            let fits = !user.is_empty() && user.len() <= MAX_KEY - 5 && user.bytes().all(legal);
+            let fits = !user.is_empty() && user.len() <= MAX_KEY - 5 && user.bytes().all(is_key_byte);
             match Key::new("seen_", &user) {
                 Ok(key) => {
                     assert!(fits);

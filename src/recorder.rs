@@ -16,28 +16,29 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    pending::Pending,
+    queue::Queue,
     tracker::Tracker,
 };
 use hook::Hook;
 use writer::{Command, Writer};
 
-/// How long the last handle waits, when it is dropped, for what is pending to be written.
-const DROP_WAITS: Duration = Duration::from_secs(2);
+/// How long the last handle waits, when it is dropped, for what is queued to be written.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Notes who is seen, and leaves the writing to a thread of its own. A clone is a handle on the same writer.
 ///
 /// `seen` does no I/O, never blocks on any, and has nothing to handle: it is made for code that runs on every
-/// request, in any runtime or none. The writer writes each user once in every `flush_every`, with the newest
+/// request, in any runtime or none. The writer writes each user once in every `flush_interval`, with the newest
 /// time, however many requests there were. What it could not write it keeps, up to `recorder_capacity` users,
 /// and writes when the server is back; beyond that the newest comers are dropped and counted.
 ///
-/// A sign-out or a `forget` on any handle of the same tracker strikes what is pending for that user. Two
-/// flushes later the record is looked at once more, and a sighting from before, which another process had still
-/// pending, is undone.
+/// A sign-out or a `forget` on any handle of the same tracker cancels what is queued for that user. Two
+/// flushes later the record is read once more, and a sighting from before, which another process had still
+/// queued, is undone.
 ///
 /// Dropping the last handle does what [`close`](Self::close) does, for 2 s at most; `std::process::exit` drops
 /// nothing, so call [`close`](Self::close) before it. A process that forks has its writer in the parent alone: make
@@ -62,7 +63,7 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Handle {
     tracker: Tracker,
-    pending: Arc<Pending>,
+    queue: Arc<Queue>,
     invalid: AtomicU64,
     /// When an invalid user was last reported, in Unix seconds.
     reported: AtomicU64,
@@ -74,7 +75,7 @@ struct Handle {
 }
 
 impl Recorder {
-    /// A recorder that writes through this tracker. Its knobs are the tracker's settings `flush_every` and
+    /// A recorder that writes through this tracker. Its knobs are the tracker's settings `flush_interval` and
     /// `recorder_capacity`.
     pub fn new(tracker: Tracker) -> Self {
         Self::start(tracker, None)
@@ -89,47 +90,47 @@ impl Recorder {
     /// writing.
     ///
     /// ```
-    /// use last_seen::{Event, Recorder, Tracker};
+    /// use last_seen::{Recorder, RecorderEvent, Tracker};
     ///
     /// let recorder = Recorder::with_hook(Tracker::in_memory(), |events| {
     ///     for event in events {
     ///         match event {
-    ///             Event::Seen { user, at } => println!("keep the later of {at} and what is known of {user}"),
-    ///             Event::SignedOut { user, at } => println!("keep the earlier of {at} and what is known of {user}"),
-    ///             Event::Forgotten { user } => println!("delete {user}"),
+    ///             RecorderEvent::Seen { user, at } => println!("keep the later of {at} and what is known of {user}"),
+    ///             RecorderEvent::SignedOut { user, at } => println!("keep the earlier of {at} and what is known of {user}"),
+    ///             RecorderEvent::Forgotten { user } => println!("delete {user}"),
     ///             _ => {}
     ///         }
     ///     }
     /// });
     /// recorder.seen("alice");
     /// ```
-    pub fn with_hook(tracker: Tracker, on_flush: impl Fn(&[Event]) + Send + 'static) -> Self {
+    pub fn with_hook(tracker: Tracker, on_flush: impl Fn(&[RecorderEvent]) + Send + 'static) -> Self {
         Self::start(tracker, Some(Box::new(on_flush)))
     }
 
     fn start(tracker: Tracker, on_flush: Option<hook::OnFlush>) -> Self {
         let capacity = tracker.settings().recorder_capacity();
-        let pending = Arc::new(Pending::new(capacity, on_flush.is_some()));
+        let queue = Arc::new(Queue::new(capacity, on_flush.is_some()));
         let failed_writes = Arc::new(AtomicU64::new(0));
         let (commands, received) = mpsc::channel();
         let (ends, ended) = mpsc::channel();
         let hook = on_flush.map(|on_flush| Hook::start(on_flush, capacity));
-        let writer = Writer::new(tracker.clone(), pending.clone(), failed_writes.clone(), hook);
+        let writer = Writer::new(tracker.clone(), queue.clone(), failed_writes.clone(), hook);
         let run = move || {
             writer.run(&received);
             drop(ends);
         };
         match thread::Builder::new().name("last-seen-recorder".to_owned()).spawn(run) {
-            Ok(_) => tracker.recorders().add(&pending),
+            Ok(_) => tracker.queues().add(&queue),
             Err(error) => {
                 tracing::error!(%error, "the recorder has no thread: nothing is recorded");
-                pending.close();
+                queue.close();
             }
         }
         let (invalid, reported) = (AtomicU64::new(0), AtomicU64::new(0));
         let (commands, ended) = (Some(commands), Mutex::new(Some(ended)));
         Self {
-            handle: Arc::new(Handle { tracker, pending, invalid, reported, failed_writes, commands, ended }),
+            handle: Arc::new(Handle { tracker, queue, invalid, reported, failed_writes, commands, ended }),
         }
     }
 
@@ -137,49 +138,49 @@ impl Recorder {
     /// at most once a minute.
     pub fn seen(&self, user: impl Display) {
         let handle = &*self.handle;
-        // Half as dear as `Utc::now()`, which works out the date.
+        // Half the cost of `Utc::now()`, which also computes the calendar date.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = now.as_secs().cast_signed() * 1_000_000 + i64::from(now.subsec_micros());
-        if let Err(error) = handle.pending.note(handle.tracker.settings().key_prefix(), user, micros) {
+        if let Err(error) = handle.queue.enqueue(handle.tracker.settings().key_prefix(), user, micros) {
             handle.invalid(&error, now.as_secs());
         }
     }
 
-    /// Writes what is pending. What was seen before this call is in memcached when it returns `Ok`; a hook may
+    /// Writes what is queued. What was seen before this call is in memcached when it returns `Ok`; a hook may
     /// be told a little later.
     ///
     /// # Errors
-    /// The first failure; what was not written stays pending.
+    /// The first failure; what was not written stays queued.
     pub fn flush(&self) -> Result<()> {
         self.handle.command(Command::Flush)
     }
 
-    /// Writes what is pending and ends the writer and the hook; what other handles note from now on is dropped.
+    /// Writes what is queued and ends the writer and the hook; what other handles note from now on is dropped.
     ///
     /// # Errors
-    /// The first failure; what was not written is lost. [`Error::Unavailable`] with a timeout where the hook has
+    /// The first failure; what was not written is lost. [`Error::System`] with a timeout where the hook has
     /// not had all its events 2 s later.
     pub fn close(self) -> Result<()> {
-        self.handle.pending.close();
+        self.handle.queue.close();
         self.handle.command(Command::Close)?;
         if let Err(RecvTimeoutError::Timeout) = self.handle.wait() {
             let told = "the hook has not had all its events yet";
-            return Err(self.handle.unavailable(io::Error::new(io::ErrorKind::TimedOut, told)));
+            return Err(Error::system(io::Error::new(io::ErrorKind::TimedOut, told)));
         }
         Ok(())
     }
 
     /// What has become of the sightings so far.
     pub fn stats(&self) -> RecorderStats {
-        let counts = self.handle.pending.counts();
+        let counts = self.handle.queue.counts();
         RecorderStats {
             seen: counts.seen,
             coalesced: counts.coalesced,
             written: counts.written,
             dropped: counts.dropped,
-            struck: counts.struck,
-            pending: counts.pending,
-            invalid: self.handle.invalid.load(Ordering::Relaxed),
+            cancelled: counts.cancelled,
+            queued: counts.queued,
+            invalid_users: self.handle.invalid.load(Ordering::Relaxed),
             failed_writes: self.handle.failed_writes.load(Ordering::Relaxed),
         }
     }
@@ -189,21 +190,16 @@ impl Handle {
     fn command(&self, command: impl FnOnce(Sender<Result<()>>) -> Command) -> Result<()> {
         let (answer, answered) = mpsc::channel();
         let sent = self.commands.as_ref().map(|commands| commands.send(command(answer)));
-        let closed = || Err(self.unavailable(io::Error::other("the recorder is closed")));
         match sent {
-            Some(Ok(())) => answered.recv().unwrap_or_else(|_| closed()),
-            _ => closed(),
+            Some(Ok(())) => answered.recv().unwrap_or(Err(Error::Closed)),
+            _ => Err(Error::Closed),
         }
     }
 
     /// Waits until the writer has ended, for a while.
     fn wait(&self) -> Result<(), RecvTimeoutError> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        ended.map_or(Ok(()), |ended| ended.recv_timeout(DROP_WAITS))
-    }
-
-    fn unavailable(&self, source: io::Error) -> Error {
-        Error::unavailable(&self.tracker.settings().servers().join(","), source)
+        ended.map_or(Ok(()), |ended| ended.recv_timeout(DROP_TIMEOUT))
     }
 
     #[cold]
@@ -220,7 +216,7 @@ impl Handle {
 /// Of the last of the recorder's handles.
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.pending.close();
+        self.queue.close();
         // The writer ends when nobody can command it any more.
         self.commands = None;
         let _ = self.wait();
@@ -230,7 +226,7 @@ impl Drop for Handle {
 /// What a recorder has written, or what was done beside it, in the order of each user's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum RecorderEvent {
     /// The user's record was written.
     Seen {
         /// The user.
@@ -253,24 +249,24 @@ pub enum Event {
 }
 
 /// What has become of the calls of [`Recorder::seen`]:
-/// `seen = coalesced + written + dropped + struck + pending`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// `seen = coalesced + written + dropped + cancelled + queued`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecorderStats {
     /// Calls with a user that can be a key.
     pub seen: u64,
-    /// Those of a user who was pending already.
+    /// Those of a user who was queued already.
     pub coalesced: u64,
     /// Those that are in the store.
     pub written: u64,
     /// Those beyond `recorder_capacity`.
     pub dropped: u64,
     /// Those that a sign-out or a `forget` took back before they were written.
-    pub struck: u64,
+    pub cancelled: u64,
     /// Those still to be written.
-    pub pending: u64,
+    pub queued: u64,
     /// Calls with a user that cannot be a key.
-    pub invalid: u64,
-    /// Writes that failed; each stayed pending.
+    pub invalid_users: u64,
+    /// Writes that failed; each stayed queued.
     pub failed_writes: u64,
 }

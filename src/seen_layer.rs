@@ -55,10 +55,10 @@ impl<F> SeenLayer<F> {
 }
 
 impl<S, F: Clone> Layer<S> for SeenLayer<F> {
-    type Service = Seen<S, F>;
+    type Service = SeenService<S, F>;
 
-    fn layer(&self, inner: S) -> Seen<S, F> {
-        Seen { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> SeenService<S, F> {
+        SeenService { inner, layer: self.clone() }
     }
 }
 
@@ -70,12 +70,12 @@ impl<F> fmt::Debug for SeenLayer<F> {
 
 /// The service that a [`SeenLayer`] makes.
 #[derive(Debug, Clone)]
-pub struct Seen<S, F> {
+pub struct SeenService<S, F> {
     inner: S,
     layer: SeenLayer<F>,
 }
 
-impl<S, F, U, B> Service<Request<B>> for Seen<S, F>
+impl<S, F, U, B> Service<Request<B>> for SeenService<S, F>
 where
     S: Service<Request<B>>,
     F: Fn(&Parts) -> Option<U>,

@@ -1,16 +1,18 @@
 //! Settings: what can be chosen, with defaults that suit a web site.
 
+mod choices;
 mod parse;
 mod servers;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 
-pub use crate::choices::{Format, Sharding};
+pub use choices::{Format, Sharding};
+
 use crate::{
-    error::{Quoted, Result, SettingsError},
-    record::{self, Codec},
+    error::{EscapedQuoted, Result, SettingsError},
+    record::{self, Codec, Form},
 };
 pub(crate) use servers::{Server, Servers};
 
@@ -21,8 +23,8 @@ const MAX_LAST_SEEN_TIMEOUT: Duration = Duration::from_secs(5 * 365 * DAY.as_sec
 
 const MAX_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-const MIN_FLUSH_EVERY: Duration = Duration::from_millis(10);
-const MAX_FLUSH_EVERY: Duration = Duration::from_secs(60);
+const MIN_FLUSH_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// memcached allows 1,024 connections by default, for all its clients.
 const MAX_CONNECTIONS: usize = 1_000;
@@ -58,7 +60,7 @@ pub struct Settings {
     sharding: Sharding,
     server_timeout: Duration,
     max_connections: usize,
-    flush_every: Duration,
+    flush_interval: Duration,
     recorder_capacity: usize,
 }
 
@@ -74,7 +76,7 @@ impl Default for Settings {
             sharding: Sharding::default(),
             server_timeout: Duration::from_millis(100),
             max_connections: 8,
-            flush_every: Duration::from_secs(1),
+            flush_interval: Duration::from_secs(1),
             recorder_capacity: 100_000,
         }
     }
@@ -88,24 +90,6 @@ impl Settings {
     /// [`Error::Settings`](crate::Error::Settings) where a variable's text is no such value.
     pub fn from_env() -> Result<Self> {
         Ok(Self::try_from(parse::RawSettings::from_env()?)?)
-    }
-
-    /// These settings, with those that a file names in their place.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use last_seen::Settings;
-    ///
-    /// let file = toml::Deserializer::parse("online_timeout = '10m'")?;
-    /// let settings = Settings::from_env()?.overridden_by(file)?;
-    /// assert_eq!(settings.online_timeout().as_secs(), 600);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// The file's own, and where a name is no setting or a value cannot be used for it.
-    pub fn overridden_by<'de, D: Deserializer<'de>>(self, file: D) -> Result<Self, D::Error> {
-        parse::RawSettings::deserialize(file)?.over(self).map_err(D::Error::custom)
     }
 
     /// The settings for an unchanged Django site: prefix `:1:seen_`, [`Format::Django`], sharding as its
@@ -211,8 +195,8 @@ impl Settings {
     /// Sets how often a [`Recorder`](crate::Recorder) writes what it has noted; 10 ms to 1 min. Defaults to
     /// 1 s.
     #[must_use]
-    pub fn with_flush_every(mut self, period: Duration) -> Self {
-        self.flush_every = period;
+    pub fn with_flush_interval(mut self, period: Duration) -> Self {
+        self.flush_interval = period;
         self
     }
 
@@ -270,8 +254,8 @@ impl Settings {
     }
 
     /// How often a recorder writes what it has noted.
-    pub fn flush_every(&self) -> Duration {
-        self.flush_every
+    pub fn flush_interval(&self) -> Duration {
+        self.flush_interval
     }
 
     /// How many users a recorder keeps that are yet to be written.
@@ -311,8 +295,8 @@ impl Settings {
         if !(1..=MAX_CONNECTIONS).contains(&self.max_connections) {
             return refuse("max_connections", self.max_connections.to_string(), "1 to 1000 are possible");
         }
-        if !(MIN_FLUSH_EVERY..=MAX_FLUSH_EVERY).contains(&self.flush_every) {
-            return refuse("flush_every", parse::text(self.flush_every), "10ms to 1m are possible");
+        if !(MIN_FLUSH_INTERVAL..=MAX_FLUSH_INTERVAL).contains(&self.flush_interval) {
+            return refuse("flush_interval", parse::text(self.flush_interval), "10ms to 1m are possible");
         }
         if self.recorder_capacity == 0 {
             return refuse("recorder_capacity", "0".to_owned(), "at least 1 is needed");
@@ -321,7 +305,7 @@ impl Settings {
         if self.key_prefix.is_empty() {
             return refuse("key_prefix", prefix, "it must not be empty");
         }
-        if !self.key_prefix.bytes().all(record::legal) {
+        if !self.key_prefix.bytes().all(record::is_key_byte) {
             return refuse("key_prefix", prefix, "a memcached key holds no blank and no control byte");
         }
         if self.key_prefix.len() >= record::MAX_KEY {
@@ -334,10 +318,16 @@ impl Settings {
     pub(crate) fn codec(&self) -> Result<Codec, SettingsError> {
         let time_zone = &self.time_zone;
         let zone = record::zone_named(time_zone)
-            .map_err(|reason| SettingsError::new("time_zone", Quoted(time_zone), reason))?;
-        if self.format == Format::Django && cfg!(not(feature = "django")) {
-            return Err(SettingsError::new("format", self.format, "it needs the feature `django`"));
-        }
-        Ok(Codec { format: self.format, zone, online_timeout: self.online_timeout })
+            .map_err(|reason| SettingsError::new("time_zone", EscapedQuoted(time_zone), reason))?;
+        let form = match self.format {
+            Format::UnixSeconds => Form::UnixSeconds,
+            #[cfg(feature = "django")]
+            Format::Django => Form::NaiveDatetime,
+            #[cfg(not(feature = "django"))]
+            Format::Django => {
+                return Err(SettingsError::new("format", self.format, "it needs the feature `django`"));
+            }
+        };
+        Ok(Codec { form, zone, online_timeout: self.online_timeout })
     }
 }

@@ -2,61 +2,24 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
-mod breaker;
-mod memcached;
 mod memory;
-mod sharding;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 #[cfg(feature = "tokio")]
 pub(crate) use asynchronous::AsyncStore;
 #[cfg(feature = "who")]
-pub(crate) use memcached::Remote;
-pub use memcached::{ServerInfo, ServerStatus};
-#[cfg(feature = "who")]
 pub(crate) use memory::Hook;
 
+#[cfg(feature = "who")]
+use crate::memcached::Remote;
 use crate::{
     error::Result,
+    memcached::{Item, Memcached, ServerStatus, Write},
     record::{Key, Value},
     settings::{Servers, Settings},
 };
-use memcached::Memcached;
 use memory::Memory;
-
-/// The most that a server is asked at a time. All of it is sent before an answer is read, in one `server_timeout`.
-pub(crate) const PIECE: usize = 1_000;
-
-/// One write.
-#[derive(Debug, Clone)]
-pub(crate) struct Write {
-    pub(crate) key: Key,
-    pub(crate) value: Value,
-    /// Whole seconds, at least one.
-    pub(crate) expiry: u32,
-    pub(crate) when: When,
-}
-
-/// What has to hold for a write to happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
-    Always,
-    Absent,
-    Present,
-    /// The value is still the one that was read with this [`Item::cas`].
-    Unchanged(u64),
-}
-
-/// A value and what the store knows of it.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) value: Value,
-    /// How long it will be kept; `None` for as long as there is room.
-    pub(crate) expires_in: Option<Duration>,
-    /// Differs after each write.
-    pub(crate) cas: u64,
-}
 
 #[derive(Debug)]
 pub(crate) enum Store {
@@ -100,7 +63,7 @@ impl Store {
         }
     }
 
-    /// One answer a key, in order, in one round trip a server and [`PIECE`].
+    /// One answer a key, in order, in one round trip a server and [`BATCH_MAX`](crate::memcached::BATCH_MAX).
     pub(crate) fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
         match self {
             Self::Memory(memory) => {
@@ -125,7 +88,7 @@ impl Store {
         }
     }
 
-    /// Says whether it was written: `false` where [`When`] did not hold.
+    /// Says whether it was written: `false` where [`When`](crate::memcached::When) did not hold.
     pub(crate) fn set(&self, write: &Write) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.set(write)),
@@ -133,7 +96,7 @@ impl Store {
         }
     }
 
-    /// One answer a write, in order, in one round trip a server and [`PIECE`].
+    /// One answer a write, in order, in one round trip a server and [`BATCH_MAX`](crate::memcached::BATCH_MAX).
     pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
             Self::Memory(memory) => writes.iter().map(|write| Ok(memory.set(write))).collect(),
@@ -182,10 +145,10 @@ impl Store {
         }
     }
 
-    pub(crate) fn servers(&self) -> Vec<ServerStatus> {
+    pub(crate) fn server_status(&self) -> Vec<ServerStatus> {
         match self {
             Self::Memory(_) => Vec::new(),
-            Self::Memcached(memcached) => memcached.servers(),
+            Self::Memcached(memcached) => memcached.server_status(),
         }
     }
 }

@@ -7,15 +7,16 @@ use std::{fmt::Display, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-pub use answers::{Inspection, Restored, StoredValue};
+pub use answers::{RecordInfo, RestoreSummary, StoredRecord};
 
 use crate::{
     error::Result,
-    pending::Recorders,
+    memcached::{Item, ServerStatus, When},
     presence::Presence,
+    queue::{Kind, Queues},
     record::Codec,
     settings::Settings,
-    store::{Item, ServerStatus, Store, When},
+    store::Store,
 };
 
 /// Remembers when each user was last seen. A clone is a handle on the same store.
@@ -47,7 +48,7 @@ struct Shared {
     settings: Settings,
     codec: Codec,
     store: Store,
-    recorders: Recorders,
+    queues: Queues,
 }
 
 impl Tracker {
@@ -67,12 +68,7 @@ impl Tracker {
         let settings = Settings::default().with_servers(["memory:"]);
         let codec = Codec::new(settings.online_timeout());
         Self {
-            shared: Arc::new(Shared {
-                settings,
-                codec,
-                store: Store::memory(),
-                recorders: Recorders::default(),
-            }),
+            shared: Arc::new(Shared { settings, codec, store: Store::memory(), queues: Queues::default() }),
         }
     }
 
@@ -83,7 +79,7 @@ impl Tracker {
     pub fn new(settings: Settings) -> Result<Self> {
         let (servers, codec) = (settings.check()?, settings.codec()?);
         let store = Store::new(servers, &settings);
-        Ok(Self { shared: Arc::new(Shared { settings, codec, store, recorders: Recorders::default() }) })
+        Ok(Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) })
     }
 
     /// A tracker with the settings in the environment, as [`Settings::from_env`] reads them.
@@ -103,7 +99,7 @@ impl Tracker {
     ///
     /// # Errors
     /// As every verb with a user: [`Error::InvalidUser`](crate::Error::InvalidUser) before anything is sent,
-    /// [`Error::Unavailable`](crate::Error::Unavailable) and [`Error::Rejected`](crate::Error::Rejected) where
+    /// [`Error::Unavailable`](crate::Error::Unavailable) and [`Error::Server`](crate::Error::Server) where
     /// the server did not take it.
     pub fn seen(&self, user: impl Display) -> Result<()> {
         self.seen_at(user, Utc::now())
@@ -112,7 +108,7 @@ impl Tracker {
     /// Notes that the user was here at `at`, to the second, in place of what was known.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen); [`Error::Value`](crate::Error::Value) where `at` is not in the years 1970 to 9999.
+    /// As [`seen`](Self::seen); [`Error::InvalidTime`](crate::Error::InvalidTime) where `at` is not in the years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> Result<()> {
         self.store().set(&self.sighting(self.key(user)?, at)?).map(drop)
     }
@@ -121,7 +117,7 @@ impl Tracker {
     /// `last_seen_timeout`, or forgotten by the cache.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen); [`Error::Value`](crate::Error::Value) where something else is stored under the
+    /// As [`seen`](Self::seen); [`Error::InvalidRecord`](crate::Error::InvalidRecord) where something else is stored under the
     /// user's key, or a time that is ahead of this host's clock by more than `online_timeout`.
     pub fn last_seen(&self, user: impl Display) -> Result<Option<DateTime<Utc>>> {
         Ok(self.presence(user)?.last_seen)
@@ -169,28 +165,30 @@ impl Tracker {
 
     /// Makes the user offline now, for every reader in every language, and keeps last seen as near as that
     /// allows: 5 s outside `online_timeout`, or earlier where it was earlier. A user without a record gets
-    /// none.
+    /// none. Returns whether there was a record, or a sighting that a [`Recorder`](crate::Recorder) of this tracker
+    /// had queued.
     ///
     /// # Errors
     /// As [`seen`](Self::seen).
-    pub fn signed_out(&self, user: impl Display) -> Result<()> {
+    pub fn sign_out(&self, user: impl Display) -> Result<bool> {
         let key = self.key(user)?;
-        let now = self.sign_out(&key);
-        let Some(value) = self.store().get(&key)? else { return Ok(()) };
-        match self.signing_out(key, now, &value)? {
-            Some(write) => self.store().set(&write).map(drop),
-            None => Ok(()),
+        let (now, queued) = self.cancel(&key, Kind::SignedOut);
+        let Some(value) = self.store().get(&key)? else { return Ok(queued) };
+        if let Some(write) = self.signing_out(key, now, &value)? {
+            self.store().set(&write)?;
         }
+        Ok(true)
     }
 
-    /// Removes the user's record; says whether there was one.
+    /// Removes the user's record, and what is queued. Returns whether there was a record, or a sighting that a
+    /// [`Recorder`](crate::Recorder) of this tracker had queued.
     ///
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> Result<bool> {
         let key = self.key(user)?;
-        self.forgetting(&key);
-        self.store().delete(&key, None)
+        let (_, queued) = self.cancel(&key, Kind::Forgotten);
+        Ok(self.store().delete(&key, None)? || queued)
     }
 
     /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent
@@ -204,8 +202,11 @@ impl Tracker {
     /// let restored = tracker.restore(copy);
     /// assert_eq!((restored.written, restored.skipped, restored.failed), (1, 1, 0));
     /// ```
-    pub fn restore<U: Display>(&self, records: impl IntoIterator<Item = (U, DateTime<Utc>)>) -> Restored {
-        let (mut restored, mut pieces) = (Restored::default(), self.pieces(records));
+    pub fn restore<U: Display>(
+        &self,
+        records: impl IntoIterator<Item = (U, DateTime<Utc>)>,
+    ) -> RestoreSummary {
+        let (mut restored, mut pieces) = (RestoreSummary::default(), self.pieces(records));
         while let Some(piece) = pieces.next(&mut restored) {
             restored.count(self.store().set_many(&piece));
         }
@@ -216,7 +217,7 @@ impl Tracker {
     ///
     /// # Errors
     /// As [`seen`](Self::seen).
-    pub fn inspect(&self, user: impl Display) -> Result<Inspection> {
+    pub fn inspect(&self, user: impl Display) -> Result<RecordInfo> {
         let key = self.key(user)?;
         let item = self.store().inspect(&key)?;
         Ok(self.inspection(&key, item))
@@ -228,16 +229,16 @@ impl Tracker {
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
     /// # let tracker = last_seen::Tracker::in_memory();
-    /// let record = tracker.would_write("alice", "2026-11-24T03:00:00Z".parse().unwrap())?;
+    /// let record = tracker.preview("alice", "2026-11-24T03:00:00Z".parse().unwrap())?;
     /// assert_eq!(record.key, "seen_alice");
     /// assert_eq!(record.stored.unwrap().bytes, b"1795489200");
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidUser`](crate::Error::InvalidUser); [`Error::Value`](crate::Error::Value) where `at` is
+    /// [`Error::InvalidUser`](crate::Error::InvalidUser); [`Error::InvalidTime`](crate::Error::InvalidTime) where `at` is
     /// not in the years 1970 to 9999.
-    pub fn would_write(&self, user: impl Display, at: DateTime<Utc>) -> Result<Inspection> {
+    pub fn preview(&self, user: impl Display, at: DateTime<Utc>) -> Result<RecordInfo> {
         let expiry = self.settings().last_seen_timeout();
         let write = self.write(self.key(user)?, at, expiry, When::Always)?;
         let item = Item { value: write.value, expires_in: Some(expiry), cas: 0 };
@@ -246,8 +247,8 @@ impl Tracker {
 
     /// How each server is, for health checks; none for a tracker in memory. Asks them in turn, each on a
     /// connection of its own.
-    pub fn servers(&self) -> Vec<ServerStatus> {
-        self.store().servers()
+    pub fn server_status(&self) -> Vec<ServerStatus> {
+        self.store().server_status()
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -258,7 +259,7 @@ impl Tracker {
         &self.shared.codec
     }
 
-    pub(crate) fn recorders(&self) -> &Recorders {
-        &self.shared.recorders
+    pub(crate) fn queues(&self) -> &Queues {
+        &self.shared.queues
     }
 }

@@ -54,7 +54,7 @@ impl Tracker {
     ///
     /// # Errors
     /// [`Error::Unavailable`] where a server could not be reached, broke off, or was busy with other listings
-    /// all the time; [`Error::Rejected`] where it does not list: started with `-X` or `no_lru_crawler`, or
+    /// all the time; [`Error::Server`] where it does not list: started with `-X` or `no_lru_crawler`, or
     /// a proxy. A list that is not whole is never given.
     pub fn online_users(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
         let mut candidates = dump::ask(&self.store().remotes(), self.settings())?;
@@ -80,7 +80,7 @@ impl Tracker {
                             online.extend(presence.last_seen.map(|at| (name.to_owned(), at)));
                         }
                         // Something else under such a key is nobody who is online.
-                        Ok(_) | Err(Error::Value { .. }) => {}
+                        Ok(_) | Err(Error::InvalidRecord { .. }) => {}
                         Err(error) => return Err(error),
                     }
                 }
@@ -94,7 +94,7 @@ impl Tracker {
     }
 
     /// The live feed: each user that is stored from now on, by whichever program and language, with the
-    /// presence as it is then. [`seen`](Self::seen) and [`signed_out`](Self::signed_out) show up;
+    /// presence as it is then. [`seen`](Self::seen) and [`sign_out`](Self::sign_out) show up;
     /// [`forget`](Self::forget) and expiry do not, so whoever was not heard of for `online_timeout` is
     /// offline.
     ///
@@ -134,7 +134,7 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Rejected`] where a server does not allow it: started with `-W`, or a proxy. A server that
+    /// [`Error::Server`] where a server does not allow it: started with `-W`, or a proxy. A server that
     /// cannot be reached, or has 20 watchers, is the first event, and is tried again.
     pub fn watch(&self) -> Result<Watch> {
         Watch::start(self)

@@ -15,7 +15,7 @@ fn main() {
     // Under valgrind and strace everything takes longer, and nothing else may happen meanwhile.
     let settings = Settings::default().with_servers([servers]);
     let settings =
-        settings.with_server_timeout(Duration::from_secs(10)).with_flush_every(Duration::from_secs(60));
+        settings.with_server_timeout(Duration::from_secs(10)).with_flush_interval(Duration::from_secs(60));
     let tracker = Tracker::new(settings.clone()).unwrap();
     let page: Vec<String> = (0..100).map(|nth| format!("user{nth}")).collect();
     for user in &page {
@@ -53,7 +53,7 @@ fn main() {
             let recorder = Recorder::new(tracker.clone());
             each(&|user| recorder.seen(user));
             // So that ending it, which writes what is pending, costs the same for any number of calls.
-            assert_eq!(recorder.stats().pending, 100);
+            assert_eq!(recorder.stats().queued, 100);
         }
         unknown => panic!("no subject {unknown:?}"),
     }

@@ -20,7 +20,7 @@ Exit codes:
   all else: 0, or 2 where anything failed
 
 Settings come from the environment, as for the library: LAST_SEEN_SERVERS, LAST_SEEN_ONLINE_TIMEOUT
-and so on. What a file given with --config sets goes before that, and the other options before both.
+and so on; or from the file given with --config instead. Options go before either.
 NO_COLOR=1 turns colours off.";
 
 /// When users were last seen, and who is online: in the memcached that a site shares.
@@ -71,7 +71,8 @@ pub(crate) enum Verb {
         users: Vec<String>,
     },
     /// Make users offline now, for every reader; when they were last seen is kept
-    SignedOut {
+    #[command(alias = "signed-out")]
+    SignOut {
         /// Names or ids, as the site gives them to last-seen
         #[arg(required = true, value_name = "USER")]
         users: Vec<String>,

@@ -1,4 +1,4 @@
-//! The settings: options before the file, the file before the environment.
+//! The settings: from a file or from the environment, and options over either.
 
 use std::{error::Error, fs, path::Path};
 
@@ -25,10 +25,10 @@ pub(crate) enum ConfigError {
 pub(crate) struct Message(String);
 
 pub(crate) fn settings(place: &Place) -> Result<Settings, Box<dyn Error + Send + Sync>> {
-    let mut settings = Settings::from_env()?;
-    if let Some(path) = &place.config {
-        settings = with_file(settings, path)?;
-    }
+    let mut settings = match &place.config {
+        Some(path) => from_file(path)?,
+        None => Settings::from_env()?,
+    };
     if let Some(zone) = &place.django {
         let site = Settings::django(zone)?;
         settings = settings
@@ -52,11 +52,10 @@ pub(crate) fn settings(place: &Place) -> Result<Settings, Box<dyn Error + Send +
     Ok(settings)
 }
 
-fn with_file(settings: Settings, path: &Path) -> Result<Settings, ConfigError> {
+fn from_file(path: &Path) -> Result<Settings, ConfigError> {
     let file =
         fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-    let read = |text| settings.overridden_by(toml::Deserializer::parse(text)?);
-    read(&file).map_err(|error: toml::de::Error| {
+    toml::from_str(&file).map_err(|error: toml::de::Error| {
         let line =
             error.span().map(|span| file.bytes().take(span.start).filter(|&byte| byte == b'\n').count() + 1);
         ConfigError::Wrong { path: path.into(), line, source: Message(error.message().to_owned()) }

@@ -1,26 +1,19 @@
 //! One object a line.
 
-use last_seen::Presence;
+use chrono::{DateTime, Utc};
+use last_seen::{Error, Presence};
 use serde::Serialize;
 
 use crate::{out::Out, text};
 
 /// A user as every verb writes one.
 #[derive(Serialize)]
-pub(crate) struct User<'a> {
-    pub(crate) user: &'a str,
-    #[serde(flatten)]
-    pub(crate) presence: &'a Presence,
-}
-
-/// A user, or a server, of whom nothing is known now.
-#[derive(Serialize)]
-pub(crate) struct Unknown<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) server: Option<&'a str>,
-    pub(crate) error: String,
+struct User<'a> {
+    user: &'a str,
+    status: &'static str,
+    last_seen: Option<DateTime<Utc>>,
+    age_s: Option<i64>,
+    error: Option<&'a Error>,
 }
 
 pub(crate) fn line(out: &mut Out, object: &impl Serialize) {
@@ -31,8 +24,10 @@ pub(crate) fn line(out: &mut Out, object: &impl Serialize) {
 }
 
 pub(crate) fn presence(out: &mut Out, user: &str, presence: &last_seen::Result<Presence>) {
-    match presence {
-        Ok(presence) => line(out, &User { user, presence }),
-        Err(error) => line(out, &Unknown { user: Some(user), server: None, error: text::chain(error) }),
-    }
+    let (last_seen, status) = match presence {
+        Ok(presence) => (presence.last_seen, if presence.online { "online" } else { "offline" }),
+        Err(_) => (None, "unknown"),
+    };
+    let age_s = last_seen.map(|at| (Utc::now().timestamp() - at.timestamp()).max(0));
+    line(out, &User { user, status, last_seen, age_s, error: presence.as_ref().err() });
 }

@@ -55,7 +55,7 @@ fn run(cli: &Cli, out: &mut Out) -> Answer {
     let tracker = Tracker::new(config::settings(&cli.place)?)?;
     match &cli.verb {
         Verb::Seen { users } => verbs::write::seen(&tracker, users, out),
-        Verb::SignedOut { users } => verbs::write::signed_out(&tracker, users, out),
+        Verb::SignOut { users } => verbs::write::sign_out(&tracker, users, out),
         Verb::Forget { users } => verbs::write::forget(&tracker, users, out),
         Verb::Show { users, json } => verbs::show::show(&tracker, users, json.json, out),
         Verb::Who { json } => verbs::who::who(&tracker, json.json, out),

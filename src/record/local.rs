@@ -92,7 +92,7 @@ mod zones {
         if known.is_some_and(is_offline) {
             return None;
         }
-        // Shown on the way to `now`, so that it is in no gap. Of the two readings of a repeated time the
+        // Escaped on the way to `now`, so that it is in no gap. Of the two readings of a repeated time the
         // later is nearer to the truth, unless that were to move the record forward.
         let at = |fold| from_local(back.min(shown), fold, zone).filter(|at| *at <= known.unwrap_or(instant));
         Some(at(true).or_else(|| at(false)).unwrap_or(instant))

@@ -7,18 +7,18 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use super::Event;
+use super::RecorderEvent;
 
-pub(super) type OnFlush = Box<dyn Fn(&[Event]) + Send>;
+pub(super) type OnFlush = Box<dyn Fn(&[RecorderEvent]) + Send>;
 
 /// How many batches wait in the channel; what comes later is put together in one.
 const BATCHES: usize = 4;
 
 pub(super) struct Hook {
-    batches: Option<SyncSender<Vec<Event>>>,
+    batches: Option<SyncSender<Vec<RecorderEvent>>>,
     thread: Option<JoinHandle<()>>,
     /// What the channel had no room for.
-    backlog: Vec<Event>,
+    backlog: Vec<RecorderEvent>,
     /// At most as many events wait in the backlog.
     capacity: usize,
     overrun: bool,
@@ -36,7 +36,7 @@ impl Hook {
     }
 
     /// Hands over the events of a flush. Never waits.
-    pub(super) fn send(&mut self, mut events: Vec<Event>) {
+    pub(super) fn send(&mut self, mut events: Vec<RecorderEvent>) {
         self.backlog.append(&mut events);
         if self.backlog.is_empty() {
             return;
@@ -69,7 +69,7 @@ impl Hook {
     }
 }
 
-fn call(on_flush: &OnFlush, batches: &Receiver<Vec<Event>>) {
+fn call(on_flush: &OnFlush, batches: &Receiver<Vec<RecorderEvent>>) {
     let mut panicked = false;
     for events in batches {
         // The hook is called again after a panic, with other events: what it keeps is its own affair.

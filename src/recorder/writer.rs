@@ -1,4 +1,4 @@
-//! The thread that writes what a recorder has noted.
+//! The thread that writes what a recorder has queued.
 
 use std::{
     sync::{
@@ -11,12 +11,13 @@ use std::{
 
 use chrono::Utc;
 
-use super::{Event, hook::Hook};
+use super::{RecorderEvent, hook::Hook};
 use crate::{
     error::{Error, Result},
-    pending::{Kind, Noted, Pending, Strike},
+    memcached::{BATCH_MAX, Item, When, Write},
+    queue::{Kind, Queue, Sighting, Tombstone},
     record::Key,
-    store::{Item, PIECE, Store, When, Write},
+    store::Store,
     tracker::Tracker,
 };
 
@@ -32,7 +33,7 @@ pub(super) enum Command {
 pub(super) struct Writer {
     tracker: Tracker,
     store: Store,
-    pending: Arc<Pending>,
+    queue: Arc<Queue>,
     failed_writes: Arc<AtomicU64>,
     hook: Option<Hook>,
     reports: Reports,
@@ -50,7 +51,7 @@ struct Reports {
 #[derive(Default)]
 struct Flush {
     number: u64,
-    events: Vec<Event>,
+    events: Vec<RecorderEvent>,
     error: Option<Error>,
     /// Servers that were lost in this flush: their users wait for the next one.
     lost: Vec<String>,
@@ -59,17 +60,17 @@ struct Flush {
 impl Writer {
     pub(super) fn new(
         tracker: Tracker,
-        pending: Arc<Pending>,
+        queue: Arc<Queue>,
         failed_writes: Arc<AtomicU64>,
         hook: Option<Hook>,
     ) -> Self {
         let store = tracker.store().patient();
-        Self { tracker, store, pending, failed_writes, hook, reports: Reports::default() }
+        Self { tracker, store, queue, failed_writes, hook, reports: Reports::default() }
     }
 
-    /// Flushes every `flush_every` and at each command, until it is closed or nobody is left to command it.
+    /// Flushes every `flush_interval` and at each command, until it is closed or nobody is left to command it.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        let every = self.tracker.settings().flush_every();
+        let every = self.tracker.settings().flush_interval();
         let mut next = Instant::now() + every;
         let mut ended = false;
         while !ended {
@@ -96,75 +97,75 @@ impl Writer {
 
     fn flush(&mut self, every: Duration) -> Result<()> {
         let started = Instant::now();
-        let mut flush = Flush { number: self.pending.flush(), ..Flush::default() };
-        let (batch, struck) = self.pending.take();
+        let mut flush = Flush { number: self.queue.flush(), ..Flush::default() };
+        let (batch, cancelled) = self.queue.take();
         if self.hook.is_some() {
-            flush.events.extend(struck.iter().map(|strike| self.struck(strike)));
+            flush.events.extend(cancelled.iter().map(|tombstone| self.cancelled(tombstone)));
         }
         let (late, in_time): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|noted| noted.since + 2 < flush.number);
+            batch.into_iter().partition(|sighting| sighting.since + 2 < flush.number);
         for piece in pieces(in_time) {
             self.write(piece, &mut flush);
         }
         for piece in pieces(late) {
             self.write_where_newer(piece, &mut flush);
         }
-        self.pending.end_flush();
-        // By now every process has written what it had noted before a strike of that age.
+        self.queue.end_flush();
+        // By now every process has written what it had queued before a tombstone of that age.
         let settled = 2 * every;
-        for strike in self.pending.strikes(flush.number, settled) {
-            if self.enforce(&strike).is_ok() && strike.age() >= settled {
-                self.pending.settle(&strike);
+        for tombstone in self.queue.tombstones(flush.number, settled) {
+            if self.reapply(&tombstone).is_ok() && tombstone.age() >= settled {
+                self.queue.resolve(&tombstone);
             }
         }
         if let Some(hook) = &mut self.hook {
             hook.send(flush.events);
         }
-        self.reports.look(&self.pending, started.elapsed());
+        self.reports.look(&self.queue, started.elapsed());
         flush.error.map_or(Ok(()), Err)
     }
 
-    fn write(&self, piece: Vec<Noted>, flush: &mut Flush) {
+    fn write(&self, piece: Vec<Sighting>, flush: &mut Flush) {
         let (piece, writes) = self.writes(piece, flush, |_| When::Always);
         let answers = self.store.set_many(&writes);
         let mut written = Vec::with_capacity(piece.len());
-        for (noted, answer) in piece.into_iter().zip(answers) {
+        for (sighting, answer) in piece.into_iter().zip(answers) {
             match answer {
-                Ok(_) => written.push(noted),
-                Err(error) => self.failed(noted, error, flush),
+                Ok(_) => written.push(sighting),
+                Err(error) => self.failed(sighting, error, flush),
             }
         }
         self.written(&written, flush);
     }
 
-    /// What has been pending for long may be older than what others have written meanwhile.
-    fn write_where_newer(&self, mut piece: Vec<Noted>, flush: &mut Flush) {
+    /// What has been queued for long may be older than what others have written meanwhile.
+    fn write_where_newer(&self, mut piece: Vec<Sighting>, flush: &mut Flush) {
         for attempt in 1..=TRIES {
-            let found = self.store.inspect_many(piece.iter().map(|noted| &noted.key).collect());
+            let found = self.store.inspect_many(piece.iter().map(|sighting| &sighting.key).collect());
             let (mut older, mut conditions, mut newer) = (Vec::new(), Vec::new(), Vec::new());
-            for (noted, found) in piece.into_iter().zip(found) {
+            for (sighting, found) in piece.into_iter().zip(found) {
                 match found {
-                    Err(error) => self.failed(noted, error, flush),
-                    Ok(Some(item)) if self.holds_as_late(&noted, &item) => newer.push(noted),
+                    Err(error) => self.failed(sighting, error, flush),
+                    Ok(Some(item)) if self.holds_as_late(&sighting, &item) => newer.push(sighting),
                     Ok(item) => {
                         let unchanged = item.map_or(When::Absent, |item| When::Unchanged(item.cas));
                         conditions.push(if attempt < TRIES { unchanged } else { When::Always });
-                        older.push(noted);
+                        older.push(sighting);
                     }
                 }
             }
             // The store holds at least as much as was to be written.
             self.written(&newer, flush);
             let mut conditions = conditions.into_iter();
-            let condition = |_: &Noted| conditions.next().unwrap_or(When::Absent);
+            let condition = |_: &Sighting| conditions.next().unwrap_or(When::Absent);
             let (older, writes) = self.writes(older, flush, condition);
             let answers = self.store.set_many(&writes);
             let (mut written, mut changed) = (Vec::new(), Vec::new());
-            for (noted, answer) in older.into_iter().zip(answers) {
+            for (sighting, answer) in older.into_iter().zip(answers) {
                 match answer {
-                    Ok(true) => written.push(noted),
-                    Ok(false) => changed.push(noted),
-                    Err(error) => self.failed(noted, error, flush),
+                    Ok(true) => written.push(sighting),
+                    Ok(false) => changed.push(sighting),
+                    Err(error) => self.failed(sighting, error, flush),
                 }
             }
             self.written(&written, flush);
@@ -173,50 +174,51 @@ impl Writer {
                 return;
             }
         }
-        piece.into_iter().for_each(|noted| self.pending.not_written(noted));
+        piece.into_iter().for_each(|sighting| self.queue.requeue(sighting));
     }
 
-    fn holds_as_late(&self, noted: &Noted, item: &Item) -> bool {
-        let stored = self.tracker.decode(&noted.key, &item.value, Utc::now());
-        stored.is_ok_and(|at| at.timestamp() >= noted.at.timestamp())
+    fn holds_as_late(&self, sighting: &Sighting, item: &Item) -> bool {
+        let stored = self.tracker.decode(&sighting.key, &item.value, Utc::now());
+        stored.is_ok_and(|at| at.timestamp() >= sighting.at.timestamp())
     }
 
-    /// The writes of a piece, without the users of lost servers, who are pending again.
+    /// The writes of a piece, without the users of lost servers, who are queued again.
     fn writes(
         &self,
-        piece: Vec<Noted>,
+        piece: Vec<Sighting>,
         flush: &Flush,
-        mut when: impl FnMut(&Noted) -> When,
-    ) -> (Vec<Noted>, Vec<Write>) {
+        mut when: impl FnMut(&Sighting) -> When,
+    ) -> (Vec<Sighting>, Vec<Write>) {
         let expiry = self.tracker.settings().last_seen_timeout();
         let (mut kept, mut writes) = (Vec::with_capacity(piece.len()), Vec::with_capacity(piece.len()));
-        for noted in piece {
-            let when = when(&noted);
-            if !flush.lost.is_empty() && flush.is_lost(self.store.server_of(&noted.key)) {
-                self.pending.not_written(noted);
+        for sighting in piece {
+            let when = when(&sighting);
+            if !flush.lost.is_empty() && flush.is_lost(self.store.server_of(&sighting.key)) {
+                self.queue.requeue(sighting);
                 continue;
             }
-            match self.tracker.write(noted.key.clone(), noted.at, expiry, when) {
+            match self.tracker.write(sighting.key.clone(), sighting.at, expiry, when) {
                 Ok(write) => {
-                    kept.push(noted);
+                    kept.push(sighting);
                     writes.push(write);
                 }
                 // A clock before 1970: no time to write.
-                Err(_) => self.pending.give_up(&noted),
+                Err(_) => self.queue.discard(&sighting),
             }
         }
         (kept, writes)
     }
 
-    fn written(&self, written: &[Noted], flush: &mut Flush) {
-        self.pending.written(written);
+    fn written(&self, written: &[Sighting], flush: &mut Flush) {
+        self.queue.written(written);
         if self.hook.is_some() {
-            let seen = |noted: &Noted| Event::Seen { user: self.user(&noted.key), at: noted.at };
+            let seen =
+                |sighting: &Sighting| RecorderEvent::Seen { user: self.user(&sighting.key), at: sighting.at };
             flush.events.extend(written.iter().map(seen));
         }
     }
 
-    fn failed(&self, noted: Noted, error: Error, flush: &mut Flush) {
+    fn failed(&self, sighting: Sighting, error: Error, flush: &mut Flush) {
         self.failed_writes.fetch_add(1, Ordering::Relaxed);
         if let Error::Unavailable { server, .. } = &error
             && !flush.is_lost(server)
@@ -224,30 +226,30 @@ impl Writer {
             flush.lost.push(server.clone());
         }
         flush.error.get_or_insert(error);
-        self.pending.not_written(noted);
+        self.queue.requeue(sighting);
     }
 
-    /// Undoes a sighting from before the strike that was written after it: one of a batch that was under way,
+    /// Undoes a sighting from before the tombstone that was written after it: one of a batch that was under way,
     /// or another process's.
-    fn enforce(&self, strike: &Strike) -> Result<()> {
+    fn reapply(&self, tombstone: &Tombstone) -> Result<()> {
         for attempt in 1..=TRIES {
-            let Some(item) = self.store.inspect(&strike.key)? else { return Ok(()) };
-            let known = self.tracker.decode(&strike.key, &item.value, Utc::now()).ok();
+            let Some(item) = self.store.inspect(&tombstone.key)? else { return Ok(()) };
+            let known = self.tracker.decode(&tombstone.key, &item.value, Utc::now()).ok();
             // The time of another process is all that tells whether the user came back. One that was seen there
-            // in the second of the strike counts as from before.
-            let came_back = known.is_some_and(|known| known > strike.at);
-            // The look at the strike comes after the read: a sighting since would have ended it first.
-            if came_back || !self.pending.holds(strike) {
+            // in the second of the tombstone counts as from before.
+            let came_back = known.is_some_and(|known| known > tombstone.at);
+            // The look at the tombstone comes after the read: a sighting since would have ended it first.
+            if came_back || !self.queue.is_active(tombstone) {
                 return Ok(());
             }
             let cas = (attempt < TRIES).then_some(item.cas);
-            let undone = match strike.kind {
-                Kind::Forgotten => self.store.delete(&strike.key, cas)?,
+            let undone = match tombstone.kind {
+                Kind::Forgotten => self.store.delete(&tombstone.key, cas)?,
                 Kind::SignedOut => {
-                    let Some(at) = self.tracker.codec().offline(known, strike.at) else { return Ok(()) };
+                    let Some(at) = self.tracker.codec().offline(known, tombstone.at) else { return Ok(()) };
                     let expiry = self.tracker.settings().last_seen_timeout();
                     let when = cas.map_or(When::Present, When::Unchanged);
-                    self.store.set(&self.tracker.write(strike.key.clone(), at, expiry, when)?)?
+                    self.store.set(&self.tracker.write(tombstone.key.clone(), at, expiry, when)?)?
                 }
             };
             if undone {
@@ -257,13 +259,13 @@ impl Writer {
         Ok(())
     }
 
-    fn struck(&self, strike: &Strike) -> Event {
-        let user = self.user(&strike.key);
-        match strike.kind {
-            Kind::Forgotten => Event::Forgotten { user },
+    fn cancelled(&self, tombstone: &Tombstone) -> RecorderEvent {
+        let user = self.user(&tombstone.key);
+        match tombstone.kind {
+            Kind::Forgotten => RecorderEvent::Forgotten { user },
             Kind::SignedOut => {
-                let at = self.tracker.codec().offline(None, strike.at).unwrap_or(strike.at);
-                Event::SignedOut { user, at }
+                let at = self.tracker.codec().offline(None, tombstone.at).unwrap_or(tombstone.at);
+                RecorderEvent::SignedOut { user, at }
             }
         }
     }
@@ -280,11 +282,11 @@ impl Flush {
 }
 
 impl Reports {
-    fn look(&mut self, pending: &Pending, took: Duration) {
-        let dropped = pending.counts().dropped;
+    fn look(&mut self, queue: &Queue, took: Duration) {
+        let dropped = queue.counts().dropped;
         let dropping = dropped > self.dropped;
         if dropping && !self.dropping {
-            tracing::warn!("more users than recorder_capacity are pending: the newest comers are dropped");
+            tracing::warn!("more users than recorder_capacity are queue: the newest comers are dropped");
         } else if self.dropping && !dropping {
             tracing::info!(
                 dropped,
@@ -301,10 +303,10 @@ impl Reports {
 }
 
 /// Pieces of a batch, each one round trip to each server.
-fn pieces(batch: Vec<Noted>) -> impl Iterator<Item = Vec<Noted>> {
+fn pieces(batch: Vec<Sighting>) -> impl Iterator<Item = Vec<Sighting>> {
     let mut batch = batch.into_iter();
     std::iter::from_fn(move || {
-        let piece: Vec<Noted> = batch.by_ref().take(PIECE).collect();
+        let piece: Vec<Sighting> = batch.by_ref().take(BATCH_MAX).collect();
         (!piece.is_empty()).then_some(piece)
     })
 }

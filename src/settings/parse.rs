@@ -8,7 +8,7 @@ use serde::{
 };
 
 use super::Settings;
-use crate::error::{Quoted, SettingsError};
+use crate::error::{EscapedQuoted, SettingsError};
 
 /// What a file or the environment gives for each setting.
 macro_rules! raw_settings {
@@ -39,7 +39,7 @@ raw_settings! {
     sharding,
     server_timeout,
     max_connections,
-    flush_every,
+    flush_interval,
     recorder_capacity,
 }
 
@@ -55,14 +55,7 @@ impl TryFrom<RawSettings> for Settings {
     type Error = SettingsError;
 
     fn try_from(raw: RawSettings) -> Result<Self, SettingsError> {
-        raw.over(Self::default())
-    }
-}
-
-impl RawSettings {
-    /// Those that are given here, and the others from `settings`.
-    pub(super) fn over(self, mut settings: Settings) -> Result<Settings, SettingsError> {
-        let raw = self;
+        let mut settings = Self::default();
         set(&mut settings.servers, raw.servers, list)?;
         set(&mut settings.online_timeout, raw.online_timeout, |raw| duration("online_timeout", raw))?;
         set(&mut settings.last_seen_timeout, raw.last_seen_timeout, |raw| {
@@ -74,7 +67,7 @@ impl RawSettings {
         set(&mut settings.sharding, raw.sharding, |raw| words("sharding", raw)?.parse())?;
         set(&mut settings.server_timeout, raw.server_timeout, |raw| duration("server_timeout", raw))?;
         set(&mut settings.max_connections, raw.max_connections, |raw| count("max_connections", raw))?;
-        set(&mut settings.flush_every, raw.flush_every, |raw| duration("flush_every", raw))?;
+        set(&mut settings.flush_interval, raw.flush_interval, |raw| duration("flush_interval", raw))?;
         set(&mut settings.recorder_capacity, raw.recorder_capacity, |raw| count("recorder_capacity", raw))?;
         Ok(settings)
     }
@@ -146,8 +139,8 @@ impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole(number) => number.fmt(f),
-            Self::Text(text) => Quoted(text).fmt(f),
-            Self::List(texts) => Quoted(&texts.join(",")).fmt(f),
+            Self::Text(text) => EscapedQuoted(text).fmt(f),
+            Self::List(texts) => EscapedQuoted(&texts.join(",")).fmt(f),
             Self::Other(what) => f.write_str(what),
         }
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::Sharding;
-use crate::error::{Quoted, SettingsError};
+use crate::error::{EscapedQuoted, SettingsError};
 
 const PORT: u16 = 11211;
 
@@ -47,7 +47,7 @@ impl Server {
 
 pub(super) fn parse(servers: &[String], sharding: Sharding) -> Result<Servers, SettingsError> {
     let all = servers.join(",");
-    let refuse = |reason: &str| Err(SettingsError::new("servers", Quoted(&all), reason));
+    let refuse = |reason: &str| Err(SettingsError::new("servers", EscapedQuoted(&all), reason));
     let texts: Vec<&str> = all.split(',').map(str::trim).collect();
     if texts == [""] {
         return refuse("at least one server is needed");
@@ -73,7 +73,7 @@ pub(super) fn parse(servers: &[String], sharding: Sharding) -> Result<Servers, S
 }
 
 fn server(text: &str) -> Result<Server, SettingsError> {
-    let refuse = |reason: &str| SettingsError::new("servers", Quoted(text), reason);
+    let refuse = |reason: &str| SettingsError::new("servers", EscapedQuoted(text), reason);
     let address = match text.split_once("://") {
         None => text,
         Some(("memcache", address)) => address,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Item, ServerStatus, Write, memcached::AsyncMemcached, memory::Memory};
+use super::memory::Memory;
 use crate::{
     error::Result,
+    memcached::{AsyncMemcached, Item, ServerStatus, Write},
     record::{Key, Value},
 };
 
@@ -61,10 +62,10 @@ impl AsyncStore {
         }
     }
 
-    pub(crate) async fn servers(&self) -> Vec<ServerStatus> {
+    pub(crate) async fn server_status(&self) -> Vec<ServerStatus> {
         match self {
             Self::Memory(_) => Vec::new(),
-            Self::Memcached(memcached) => memcached.servers().await,
+            Self::Memcached(memcached) => memcached.server_status().await,
         }
     }
 }

@@ -7,8 +7,10 @@ use std::{
 
 use quick_cache::unsync::Cache;
 
-use super::{Item, When, Write};
-use crate::record::{Key, Value};
+use crate::{
+    memcached::{Item, When, Write},
+    record::{Key, Value},
+};
 
 /// Beyond as many records the ones that were not used for long make room, as in memcached.
 const MAX_RECORDS: u64 = 1_000_000;

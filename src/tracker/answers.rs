@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::error::{Error, Result};
 
 /// What [`Tracker::restore`](crate::Tracker::restore) did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Restored {
+pub struct RestoreSummary {
     /// Records written.
     pub written: usize,
     /// Records left alone: the cache had one of that user, or it would have expired by now.
@@ -19,7 +20,7 @@ pub struct Restored {
     pub failed: usize,
 }
 
-impl Restored {
+impl RestoreSummary {
     pub(crate) fn count(&mut self, answers: Vec<Result<bool, Error>>) {
         for answer in answers {
             match answer {
@@ -32,21 +33,24 @@ impl Restored {
 }
 
 /// What is stored of a user, and where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
-pub struct Inspection {
+pub struct RecordInfo {
     /// The server that holds the key, or `memory:`.
     pub server: String,
     /// The whole key, prefix and user.
     pub key: String,
     /// What is there; `None` where nothing is.
-    pub stored: Option<StoredValue>,
+    pub stored: Option<StoredRecord>,
 }
 
 /// A value as the store keeps it.
+///
+/// Serializes as `flags`, `bytes` (as in a byte string: ASCII, the other bytes as `\x80`), `expires_in_s` (or null),
+/// `last_seen` (RFC 3339, or null) and `error` (an [`Error`], or null).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct StoredValue {
+pub struct StoredRecord {
     /// The client flags, which each client numbers in its own way.
     pub flags: u32,
     /// The bytes.
@@ -55,4 +59,16 @@ pub struct StoredValue {
     pub expires_in: Option<Duration>,
     /// What it decodes to, or why it is no time that can be believed.
     pub last_seen: Result<DateTime<Utc>>,
+}
+
+impl Serialize for StoredRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("StoredRecord", 5)?;
+        fields.serialize_field("flags", &self.flags)?;
+        fields.serialize_field("bytes", &self.bytes.escape_ascii().to_string())?;
+        fields.serialize_field("expires_in_s", &self.expires_in.map(|left| left.as_secs()))?;
+        fields.serialize_field("last_seen", &self.last_seen.as_ref().ok())?;
+        fields.serialize_field("error", &self.last_seen.as_ref().err())?;
+        fields.end()
+    }
 }

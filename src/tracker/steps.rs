@@ -4,13 +4,13 @@ use std::{fmt::Display, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{Inspection, Restored, StoredValue, Tracker};
+use super::{RecordInfo, RestoreSummary, StoredRecord, Tracker};
 use crate::{
     error::Result,
-    pending::Kind,
+    memcached::{BATCH_MAX, Item, When, Write},
     presence::Presence,
+    queue::Kind,
     record::{Key, Value},
-    store::{Item, PIECE, When, Write},
 };
 
 impl Tracker {
@@ -51,34 +51,33 @@ impl Tracker {
         keys.into_iter().map(presence).collect()
     }
 
-    pub(crate) fn inspection(&self, key: &Key, item: Option<Item>) -> Inspection {
-        let stored = item.map(|item| StoredValue {
+    pub(crate) fn inspection(&self, key: &Key, item: Option<Item>) -> RecordInfo {
+        let stored = item.map(|item| StoredRecord {
             last_seen: self.decode(key, &item.value, Utc::now()),
             flags: item.value.flags,
             bytes: item.value.bytes,
             expires_in: item.expires_in,
         });
         let server = self.store().server_of(key).to_owned();
-        Inspection { server, key: key.as_str().to_owned(), stored }
+        RecordInfo { server, key: key.as_str().to_owned(), stored }
     }
 
     pub(crate) fn write(&self, key: Key, at: DateTime<Utc>, expiry: Duration, when: When) -> Result<Write> {
-        let value = self.shared.codec.encode(&key, at)?;
+        let value = self.shared.codec.encode(at)?;
         let expiry = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
         Ok(Write { key, value, expiry, when })
     }
 
     pub(crate) fn sighting(&self, key: Key, at: DateTime<Utc>) -> Result<Write> {
         let write = self.write(key, at, self.settings().last_seen_timeout(), When::Always)?;
-        self.shared.recorders.seen(&write.key, at);
+        self.shared.queues.seen(&write.key, at);
         Ok(write)
     }
 
-    /// Tells the recorders of a sign-out, and gives its time.
-    pub(crate) fn sign_out(&self, key: &Key) -> DateTime<Utc> {
+    /// Cancels the user's queued sightings; gives the time of that, and whether there were any.
+    pub(crate) fn cancel(&self, key: &Key, kind: Kind) -> (DateTime<Utc>, bool) {
         let now = Utc::now();
-        self.shared.recorders.strike(key, Kind::SignedOut, now);
-        now
+        (now, self.shared.queues.cancel(key, kind, now))
     }
 
     /// What to write over the record of a user who signed out at `now`; `None` where it is offline already.
@@ -86,11 +85,6 @@ impl Tracker {
         let known = self.decode(&key, value, now).ok();
         let Some(offline) = self.shared.codec.offline(known, now) else { return Ok(None) };
         self.write(key, offline, self.settings().last_seen_timeout(), When::Present).map(Some)
-    }
-
-    /// Tells the recorders that a user is to be forgotten.
-    pub(crate) fn forgetting(&self, key: &Key) {
-        self.shared.recorders.strike(key, Kind::Forgotten, Utc::now());
     }
 
     pub(crate) fn pieces<U: Display, I: IntoIterator<Item = (U, DateTime<Utc>)>>(
@@ -120,9 +114,9 @@ pub(crate) struct Pieces<'a, I> {
 
 impl<U: Display, I: Iterator<Item = (U, DateTime<Utc>)>> Pieces<'_, I> {
     /// The next piece; counts what is not to be written.
-    pub(crate) fn next(&mut self, restored: &mut Restored) -> Option<Vec<Write>> {
+    pub(crate) fn next(&mut self, restored: &mut RestoreSummary) -> Option<Vec<Write>> {
         let mut piece = Vec::new();
-        while piece.len() < PIECE
+        while piece.len() < BATCH_MAX
             && let Some((user, at)) = self.records.next()
         {
             match self.tracker.restoring(user, at) {

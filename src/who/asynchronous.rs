@@ -27,7 +27,7 @@ impl AsyncTracker {
     /// As there.
     pub async fn online_users(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
         let tracker = self.blocking().clone();
-        self.in_background(move || tracker.online_users()).await
+        in_background(move || tracker.online_users()).await
     }
 
     /// As [`Tracker::watch`](crate::Tracker::watch).
@@ -49,7 +49,7 @@ impl AsyncTracker {
     /// As there.
     pub async fn watch(&self) -> Result<AsyncWatch> {
         let tracker = self.blocking().clone();
-        let watch = self.in_background(move || tracker.watch()).await?;
+        let watch = in_background(move || tracker.watch()).await?;
         let (inbox, (sender, events)) = (watch.inbox(), mpsc::channel(READY));
         let forward = move || {
             for event in watch {
@@ -60,24 +60,17 @@ impl AsyncTracker {
         };
         // Not one of the runtime's, which waits for those when it ends.
         let thread = thread::Builder::new().name("last-seen-watch".to_owned()).spawn(forward);
-        thread.map_err(|error| self.failed(error))?;
+        thread.map_err(Error::no_thread)?;
         Ok(AsyncWatch { events, inbox })
     }
+}
 
-    async fn in_background<T: Send + 'static>(
-        &self,
-        f: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        task::spawn_blocking(f).await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => panic::resume_unwind(panic),
-            // The runtime ends.
-            Err(error) => Err(self.failed(io::Error::other(error))),
-        })
-    }
-
-    fn failed(&self, error: io::Error) -> Error {
-        Error::unavailable(&self.settings().servers().join(", "), error)
-    }
+async fn in_background<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    task::spawn_blocking(f).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => panic::resume_unwind(panic),
+        // The runtime ends.
+        Err(error) => Err(Error::system(io::Error::other(error))),
+    })
 }
 
 /// The live feed for async code, from [`AsyncTracker::watch`]; as [`Watch`](crate::Watch).

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    store::Remote,
+    memcached::Remote,
 };
 
 /// A key has 250 bytes, three times as many in URL encoding; the other fields are numbers.

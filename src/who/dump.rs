@@ -18,9 +18,9 @@ use super::{
     name_in,
 };
 use crate::{
-    error::{Error, Quoted, Result},
+    error::{Error, EscapedQuoted, Result},
+    memcached::Remote,
     settings::Settings,
-    store::Remote,
 };
 
 /// For a server, with the wait for its other listings.
@@ -68,11 +68,11 @@ pub(super) fn ask(servers: &[Remote], settings: &Settings) -> Result<Vec<Candida
         let thread = thread::Builder::new()
             .name("last-seen-dump".to_owned())
             .spawn(move || wait_and_dump(&of, &query, deadline))
-            .map_err(|error| Error::unavailable(server.name(), error))?;
+            .map_err(Error::no_thread)?;
         asked.push((server, thread));
     }
     let answer = |(server, thread): (&Remote, thread::JoinHandle<Result<Candidates>>)| {
-        let panicked = |_| Err(Error::unavailable(server.name(), io::Error::other("its thread panicked")));
+        let panicked = |_| Err(Error::system(io::Error::other("the thread of a listing panicked")));
         let candidates = thread.join().unwrap_or_else(panicked)?;
         if candidates.skipped > 0 {
             tracing::debug!(server = server.name(), skipped = candidates.skipped, "keys that name no user");
@@ -174,7 +174,7 @@ fn timed_out(server: &Remote, what: &str) -> Error {
 }
 
 fn garbage(server: &Remote, line: &[u8]) -> Error {
-    let message = format!("not a line of a listing: {}", Quoted(&String::from_utf8_lossy(line)));
+    let message = format!("not a line of a listing: {}", EscapedQuoted(&String::from_utf8_lossy(line)));
     Error::unavailable(server.name(), io::Error::new(ErrorKind::InvalidData, message))
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    store::Remote,
+    memcached::Remote,
 };
 
 /// A stopped or cut-off server sends nothing, and neither does a quiet one: it is asked as often.
@@ -51,7 +51,7 @@ impl Follower {
             if started.elapsed() > SLOW_PAUSE {
                 failures = 0;
             }
-            let longest = if matches!(error, Error::Rejected { .. }) { SLOW_PAUSE } else { LONGEST_PAUSE };
+            let longest = if matches!(error, Error::Server { .. }) { SLOW_PAUSE } else { LONGEST_PAUSE };
             self.inbox.lost(self.place, error);
             if self.inbox.pause(pause(failures, longest)) {
                 return;

@@ -85,14 +85,15 @@ impl Watch {
             thread::Builder::new()
                 .name("last-seen-watch".to_owned())
                 .spawn(move || follower.run())
-                .map_err(|error| Error::unavailable(server.name(), error))?;
+                .map_err(Error::no_thread)?;
         }
         // Two dials and two answers.
         for place in watch.inbox.unanswered(timeout * 4) {
             let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
             watch.inbox.lost(place, Error::unavailable(servers[place].name(), silent));
         }
-        let refusal = |error: &Error| matches!(error, Error::Rejected { message, .. } if !message.starts_with(TOO_MANY));
+        let refusal =
+            |error: &Error| matches!(error, Error::Server { message, .. } if !message.starts_with(TOO_MANY));
         watch.inbox.news(refusal).map_or(Ok(watch), Err)
     }
 
@@ -156,7 +157,7 @@ impl Watch {
             match presence {
                 Ok(presence) => self.ready.push_back(Ok((name.to_string(), presence))),
                 Err(error) => match &error {
-                    Error::Unavailable { server, .. } | Error::Rejected { server, .. } => {
+                    Error::Unavailable { server, .. } | Error::Server { server, .. } => {
                         if !failed.iter().any(|(known, _)| known == server) {
                             failed.push((server.clone(), error));
                         }

@@ -136,7 +136,7 @@ impl Both {
     fn who_signed_out_in_rust_is_offline_on_djangos_page(&mut self) {
         self.sign_in("alice");
         assert_eq!(self.shown("alice"), ("0 minutes ago".to_owned(), true));
-        self.tracker.signed_out("alice").unwrap();
+        self.tracker.sign_out("alice").unwrap();
         assert_eq!(self.shown("alice"), ("5 minutes ago".to_owned(), false));
         assert!(!self.tracker.online("alice").unwrap());
 
@@ -147,13 +147,13 @@ impl Both {
 
         // Signing out of Django ends the session; the record then goes by Rust.
         assert_eq!(self.browser.post("/", "/logout/", &[]).status, 302);
-        self.tracker.signed_out("alice").unwrap();
+        self.tracker.sign_out("alice").unwrap();
         assert!(!self.browser.get("/").body.contains("Signed in as"));
         assert_eq!(self.shown("alice"), ("5 minutes ago".to_owned(), false));
 
         // Last seen long before: that is kept.
         self.tracker.seen_at("alice", now() - TimeDelta::seconds(2 * 3600 + 30)).unwrap();
-        self.tracker.signed_out("alice").unwrap();
+        self.tracker.sign_out("alice").unwrap();
         assert_eq!(self.shown("alice"), ("2 hours ago".to_owned(), false));
     }
 

@@ -51,7 +51,7 @@ pub fn rust_reads_them() {
         memcached.set(":1:seen_golden", *flags, bytes);
         let read = match tracker.last_seen("golden") {
             Ok(read) => read.map(|read| read.timestamp()),
-            Err(Error::Value { .. }) => None,
+            Err(Error::InvalidRecord { .. }) => None,
             Err(error) => panic!("{name}: {error}"),
         };
         assert_eq!(read, *time, "{name}");

@@ -32,7 +32,7 @@ pub fn print(keys: &str) -> Result<(), Box<dyn Error>> {
         let index: HashMap<_, _> = (0..).zip(&servers).map(|(nth, (name, _))| (name, nth)).collect();
         let mut places = Vec::with_capacity(users.len());
         for user in &users {
-            let server = tracker.would_write(user, chrono::DateTime::UNIX_EPOCH)?.server;
+            let server = tracker.preview(user, chrono::DateTime::UNIX_EPOCH)?.server;
             places.push(usize::to_string(&index[&server]));
         }
         writeln!(out, "{}", places.join(" "))?;

@@ -149,7 +149,7 @@ impl Both {
             assert_eq!(answer == "ok", expected != Typed::NotWritten, "{kind}: {answer}");
             let read = match self.tracker.last_seen("frank") {
                 Ok(Some(time)) if time.timestamp() == at.timestamp() => Typed::Time,
-                Err(Error::Value { .. }) => Typed::Refused,
+                Err(Error::InvalidRecord { .. }) => Typed::Refused,
                 Ok(None) => Typed::NotWritten,
                 other => panic!("{kind}: {other:?}, expected {at}"),
             };
@@ -202,7 +202,7 @@ impl Both {
     #[track_caller]
     fn sign_out(&mut self, user: &str, rust: bool) {
         if rust {
-            self.tracker.signed_out(user).unwrap();
+            self.tracker.sign_out(user).unwrap();
         } else {
             self.program.tell(&format!("signed_out {user}"));
         }

@@ -23,7 +23,7 @@ pub struct Stack {
 pub enum Typed {
     /// The time that was written.
     Time,
-    /// `Error::Value`.
+    /// `Error::InvalidRecord`.
     Refused,
     /// The client itself refuses to write it.
     NotWritten,

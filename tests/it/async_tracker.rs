@@ -32,9 +32,9 @@ fn its_futures_are_send_whatever_the_user_is() {
         assert!(send(tracker.presence(&user)).await.unwrap().online);
         assert!(send(tracker.presences([&user])).await.remove(0).unwrap().online);
         assert!(send(tracker.inspect(&user)).await.unwrap().stored.is_some());
-        send(tracker.signed_out(&user)).await.unwrap();
+        send(tracker.sign_out(&user)).await.unwrap();
         assert!(send(tracker.forget(&user)).await.unwrap());
-        assert!(send(tracker.servers()).await.is_empty());
+        assert!(send(tracker.server_status()).await.is_empty());
     });
 }
 
@@ -44,7 +44,7 @@ fn a_call_that_is_never_waited_for_does_nothing() {
     let recorder = Recorder::new(tracker.clone());
     let asynchronous = AsyncTracker::from(tracker);
     recorder.seen("alice");
-    drop(asynchronous.signed_out("alice"));
+    drop(asynchronous.sign_out("alice"));
     drop(asynchronous.forget("alice"));
     recorder.flush().unwrap();
     assert!(asynchronous.blocking().online("alice").unwrap());
@@ -53,12 +53,12 @@ fn a_call_that_is_never_waited_for_does_nothing() {
 #[test]
 fn a_sign_out_strikes_what_a_recorder_has_pending() {
     let memcached = Memcached::start();
-    let tracker = Tracker::new(memcached.settings().with_flush_every(Duration::from_secs(60))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(Duration::from_secs(60))).unwrap();
     let recorder = Recorder::new(tracker.clone());
     let asynchronous = AsyncTracker::from(tracker.clone());
     tracker.seen("alice").unwrap();
     recorder.seen("alice");
-    runtime().block_on(asynchronous.signed_out("alice")).unwrap();
+    runtime().block_on(asynchronous.sign_out("alice")).unwrap();
     recorder.flush().unwrap();
     assert!(!tracker.online("alice").unwrap());
 }
@@ -120,7 +120,7 @@ fn several_silent_servers_cost_one_timeout_together() {
     eventually(|| {
         runtime.block_on(tracker.presences(0..100)).into_iter().all(|one| one.is_ok()).then_some(())
     });
-    assert!(runtime.block_on(tracker.servers()).into_iter().all(|server| server.info.is_ok()));
+    assert!(runtime.block_on(tracker.server_status()).into_iter().all(|server| server.info.is_ok()));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_server_that_is_gone_is_unavailable_and_found_again() {
 #[test]
 fn a_recorder_dropped_inside_a_runtime_or_after_it_loses_nothing() {
     let memcached = Memcached::start();
-    let tracker = Tracker::new(memcached.settings().with_flush_every(Duration::from_secs(60))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(Duration::from_secs(60))).unwrap();
     let recorder = Recorder::new(tracker.clone());
     let after = Recorder::new(tracker.clone());
     let running = runtime();

@@ -1,7 +1,7 @@
 //! One suite, every store.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use last_seen::{Presence, Restored, Result, Settings, Tracker};
+use last_seen::{Presence, RestoreSummary, Result, Settings, Tracker};
 
 use last_seen_tests::{Memcached, eventually, secs};
 
@@ -13,10 +13,10 @@ trait Verbs {
     fn online(&self, user: &str) -> Result<bool>;
     fn presence(&self, user: &str) -> Result<Presence>;
     fn presences(&self, users: &[&str]) -> Vec<Result<Presence>>;
-    fn signed_out(&self, user: &str) -> Result<()>;
+    fn sign_out(&self, user: &str) -> Result<bool>;
     fn forget(&self, user: &str) -> Result<bool>;
-    fn restore(&self, records: &[(String, DateTime<Utc>)]) -> Restored;
-    fn inspect(&self, user: &str) -> Result<last_seen::Inspection>;
+    fn restore(&self, records: &[(String, DateTime<Utc>)]) -> RestoreSummary;
+    fn inspect(&self, user: &str) -> Result<last_seen::RecordInfo>;
 }
 
 impl Verbs for Tracker {
@@ -38,16 +38,16 @@ impl Verbs for Tracker {
     fn presences(&self, users: &[&str]) -> Vec<Result<Presence>> {
         self.presences(users)
     }
-    fn signed_out(&self, user: &str) -> Result<()> {
-        self.signed_out(user)
+    fn sign_out(&self, user: &str) -> Result<bool> {
+        self.sign_out(user)
     }
     fn forget(&self, user: &str) -> Result<bool> {
         self.forget(user)
     }
-    fn restore(&self, records: &[(String, DateTime<Utc>)]) -> Restored {
+    fn restore(&self, records: &[(String, DateTime<Utc>)]) -> RestoreSummary {
         self.restore(records.iter().map(|(user, at)| (user, *at)))
     }
-    fn inspect(&self, user: &str) -> Result<last_seen::Inspection> {
+    fn inspect(&self, user: &str) -> Result<last_seen::RecordInfo> {
         self.inspect(user)
     }
 }
@@ -84,16 +84,16 @@ impl Verbs for Asynchronous {
     fn presences(&self, users: &[&str]) -> Vec<Result<Presence>> {
         self.1.block_on(self.0.presences(users))
     }
-    fn signed_out(&self, user: &str) -> Result<()> {
-        self.1.block_on(self.0.signed_out(user))
+    fn sign_out(&self, user: &str) -> Result<bool> {
+        self.1.block_on(self.0.sign_out(user))
     }
     fn forget(&self, user: &str) -> Result<bool> {
         self.1.block_on(self.0.forget(user))
     }
-    fn restore(&self, records: &[(String, DateTime<Utc>)]) -> Restored {
+    fn restore(&self, records: &[(String, DateTime<Utc>)]) -> RestoreSummary {
         self.1.block_on(self.0.restore(records.iter().map(|(user, at)| (user, *at))))
     }
-    fn inspect(&self, user: &str) -> Result<last_seen::Inspection> {
+    fn inspect(&self, user: &str) -> Result<last_seen::RecordInfo> {
         self.1.block_on(self.0.inspect(user))
     }
 }
@@ -160,6 +160,7 @@ store_tests![
     a_signed_out_user_is_offline_and_keeps_last_seen,
     signing_out_never_moves_a_record_forward,
     signing_out_makes_no_record,
+    sign_out_says_whether_there_was_a_record,
     forget_says_whether_there_was_a_record,
     restore_writes_only_what_is_absent,
     restore_takes_a_hundred_thousand_records,
@@ -269,7 +270,7 @@ fn a_page_of_a_hundred_thousand_users_is_answered(subject: &Subject) {
 fn a_signed_out_user_is_offline_and_keeps_last_seen(subject: &Subject) {
     let tracker = subject.tracker();
     tracker.seen("alice").unwrap();
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     let presence = tracker.presence("alice").unwrap();
     assert!(!presence.online);
     let seen = presence.last_seen.unwrap();
@@ -282,14 +283,23 @@ fn signing_out_never_moves_a_record_forward(subject: &Subject) {
     let tracker = subject.tracker();
     let at = ago(3 * 86_400);
     tracker.seen_at("alice", at).unwrap();
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     assert_eq!(tracker.last_seen("alice").unwrap(), Some(at));
 }
 
 fn signing_out_makes_no_record(subject: &Subject) {
     let tracker = subject.tracker();
-    tracker.signed_out("nobody").unwrap();
+    tracker.sign_out("nobody").unwrap();
     assert_eq!(tracker.last_seen("nobody").unwrap(), None);
+}
+
+fn sign_out_says_whether_there_was_a_record(subject: &Subject) {
+    let tracker = subject.tracker();
+    assert!(!tracker.sign_out("alice").unwrap());
+    tracker.seen("alice").unwrap();
+    assert!(tracker.sign_out("alice").unwrap());
+    // There is still one, of a user who is offline already.
+    assert!(tracker.sign_out("alice").unwrap());
 }
 
 fn forget_says_whether_there_was_a_record(subject: &Subject) {
@@ -344,8 +354,8 @@ fn a_time_far_ahead_is_not_believed(subject: &Subject) {
     assert!(tracker.online("near").unwrap());
     tracker.seen_at("far", ago(-302)).unwrap();
     let error = tracker.presence("far").unwrap_err();
-    assert!(matches!(error, last_seen::Error::Value { .. }), "{error:?}");
-    tracker.signed_out("far").unwrap();
+    assert!(matches!(error, last_seen::Error::InvalidRecord { .. }), "{error:?}");
+    tracker.sign_out("far").unwrap();
     assert!(!tracker.online("far").unwrap());
 }
 
@@ -353,7 +363,7 @@ fn a_time_that_cannot_be_written_is_refused(subject: &Subject) {
     let tracker = subject.tracker();
     for at in ["1969-12-31T23:59:59Z", "+10000-01-01T00:00:00Z"] {
         let error = tracker.seen_at("alice", at.parse().unwrap()).unwrap_err();
-        assert!(matches!(error, last_seen::Error::Value { .. }), "{error:?}");
+        assert!(matches!(error, last_seen::Error::InvalidTime { .. }), "{error:?}");
     }
     assert_eq!(tracker.last_seen("alice").unwrap(), None);
 }

@@ -21,7 +21,7 @@ fn utc(text: &str) -> DateTime<Utc> {
 fn a_record_is_what_django_writes() {
     let memcached = Memcached::start();
     let tracker = site(&memcached, "Europe/Berlin");
-    let would = tracker.would_write("alice", utc("2026-03-29T10:34:56.789012Z")).unwrap().stored.unwrap();
+    let would = tracker.preview("alice", utc("2026-03-29T10:34:56.789012Z")).unwrap().stored.unwrap();
     assert_eq!((would.flags, &would.bytes[..]), (1, NAIVE));
     tracker.seen_at("alice", utc("2026-03-29T10:34:56.789012Z")).unwrap();
     let stored = tracker.inspect("alice").unwrap();
@@ -60,7 +60,7 @@ fn a_site_moves_from_one_format_to_the_other_while_it_runs() {
         writer.seen_at("alice", at).unwrap();
         assert_eq!(reader.last_seen("alice").unwrap(), Some(at));
         assert!(reader.online("alice").unwrap());
-        reader.signed_out("alice").unwrap();
+        reader.sign_out("alice").unwrap();
         assert!(!writer.online("alice").unwrap());
         assert!(writer.last_seen("alice").unwrap().is_some());
     }
@@ -111,7 +111,7 @@ fn seen_in_one_zone_is_online_in_the_same_zone_only() {
     berlin.seen("alice").unwrap();
     assert!(berlin.online("alice").unwrap());
     // Read as Chicago's time it is hours ahead, which is not believed.
-    assert!(matches!(chicago.online("alice"), Err(last_seen::Error::Value { .. })));
+    assert!(matches!(chicago.online("alice"), Err(last_seen::Error::InvalidRecord { .. })));
     chicago.seen_at("bob", Utc::now() - TimeDelta::seconds(1)).unwrap();
     assert!(!berlin.online("bob").unwrap());
 }

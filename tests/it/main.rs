@@ -8,7 +8,9 @@ mod compose;
 mod conformance;
 #[cfg(feature = "django")]
 mod django;
+mod errors;
 mod faults;
+mod house;
 mod names;
 mod presence;
 mod recorder;

@@ -175,7 +175,7 @@ fn a_command_in_a_name_reaches_no_verb() {
         invalid(tracker.seen(name).unwrap_err());
         invalid(tracker.last_seen(name).unwrap_err());
         invalid(tracker.online(name).unwrap_err());
-        invalid(tracker.signed_out(name).unwrap_err());
+        invalid(tracker.sign_out(name).unwrap_err());
         invalid(tracker.forget(name).unwrap_err());
         invalid(tracker.inspect(name).unwrap_err());
         invalid(tracker.presences([name]).remove(0).unwrap_err());

@@ -67,13 +67,26 @@ fn ago_reads_as_people_say_it() {
     assert_eq!(ago(86_399), "23 hours ago");
     assert_eq!(ago(86_400), "1 day ago");
     assert_eq!(ago(604_800), "7 days ago");
-    assert_eq!(Presence::default().ago_at(noon()), Ago::Awhile);
+    assert_eq!(Presence::default().ago_at(noon()), Ago::NoRecord);
     assert_eq!(format!("{:>14}|{:<10}|", Ago::Minutes(3), Ago::JustNow), " 3 minutes ago|just now  |");
 }
 
 #[test]
 fn a_presence_serializes_for_any_view() {
-    let presence = Presence::at(Some(noon()), noon(), secs(300));
-    let json = serde_json::to_string(&presence).unwrap();
-    assert_eq!(json, r#"{"last_seen":"2026-11-24T12:00:00Z","online":true}"#);
+    let json = |presence: Presence| serde_json::to_string(&presence).unwrap();
+    let ahead = noon() + TimeDelta::days(36_500);
+    assert_eq!(
+        json(Presence::at(Some(ahead), ahead, secs(300))),
+        r#"{"status":"online","online":true,"last_seen":"2126-10-31T12:00:00Z","age_s":0,"ago":"just now"}"#
+    );
+    assert_eq!(
+        json(Presence::default()),
+        r#"{"status":"offline","online":false,"last_seen":null,"age_s":null,"ago":"awhile ago"}"#
+    );
+    // As it is shown, not as it was read.
+    let now = Utc::now();
+    let shown: serde_json::Value =
+        serde_json::from_str(&json(Presence::at(Some(now - TimeDelta::hours(2)), now, secs(300)))).unwrap();
+    assert_eq!((&shown["status"], &shown["ago"]), (&"offline".into(), &"2 hours ago".into()));
+    assert!((7_200..7_210).contains(&shown["age_s"].as_i64().unwrap()), "{shown}");
 }

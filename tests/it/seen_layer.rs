@@ -27,7 +27,7 @@ impl Service<Request<&'static str>> for Echo {
     fn call(&mut self, request: Request<&'static str>) -> Self::Future {
         let path = request.uri().path();
         if path == "/sign-out" {
-            self.0.signed_out(request.headers()["user"].to_str().unwrap()).unwrap();
+            self.0.sign_out(request.headers()["user"].to_str().unwrap()).unwrap();
         }
         ready(Ok(Response::new(format!("{path} {}", request.body()))))
     }
@@ -61,7 +61,7 @@ fn who_makes_a_request_is_seen_and_the_answer_is_the_services_own() {
     assert!(tracker.online("alice").unwrap());
     assert_eq!(tracker.last_seen("bob").unwrap(), None);
     let stats = recorder.stats();
-    assert_eq!((stats.seen, stats.invalid), (1, 1));
+    assert_eq!((stats.seen, stats.invalid_users), (1, 1));
 }
 
 #[test]

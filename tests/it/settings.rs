@@ -39,7 +39,7 @@ fn the_defaults_are_those_of_the_post() {
     assert_eq!(settings.sharding(), Sharding::Ketama);
     assert_eq!(settings.server_timeout(), ms(100));
     assert_eq!(settings.max_connections(), 8);
-    assert_eq!(settings.flush_every(), secs(1));
+    assert_eq!(settings.flush_interval(), secs(1));
     assert_eq!(settings.recorder_capacity(), 100_000);
     assert_eq!(toml::from_str::<Settings>("").unwrap(), settings);
 }
@@ -57,7 +57,7 @@ fn a_file_sets_everything() {
         sharding = "pymemcache"
         server_timeout = "250ms"
         max_connections = 20
-        flush_every = "2s"
+        flush_interval = "2s"
         recorder_capacity = 5
         "#,
     )
@@ -72,7 +72,7 @@ fn a_file_sets_everything() {
         .with_sharding(Sharding::Pymemcache)
         .with_server_timeout(ms(250))
         .with_max_connections(20)
-        .with_flush_every(secs(2))
+        .with_flush_interval(secs(2))
         .with_recorder_capacity(5);
     assert_eq!(settings, expected);
     let json = r#"{"servers": "memory:", "online_timeout": "2m", "last_seen_timeout": "3600"}"#;
@@ -110,7 +110,7 @@ fn every_form_of_a_server_is_understood() {
         (" localhost:1 ", "localhost:1"),
     ] {
         let tracker = Tracker::connect(text).unwrap();
-        let [server] = &tracker.servers()[..] else { panic!() };
+        let [server] = &tracker.server_status()[..] else { panic!() };
         assert_eq!(server.server, name);
     }
     Tracker::connect("memory:").unwrap().seen("alice").unwrap();
@@ -146,7 +146,7 @@ fn a_server_that_is_none_is_refused() {
 #[test]
 fn several_servers_are_a_list_or_a_text() {
     let names = |settings: Settings| -> Vec<String> {
-        let servers = Tracker::new(settings.with_server_timeout(ms(1))).unwrap().servers();
+        let servers = Tracker::new(settings.with_server_timeout(ms(1))).unwrap().server_status();
         servers.into_iter().map(|server| server.server).collect()
     };
     let expected = ["127.0.0.1:1", "[::1]:2", "127.0.0.1:3"];
@@ -295,9 +295,12 @@ fn a_number_of_connections_that_cannot_be_is_refused() {
 
 #[test]
 fn a_recorder_that_could_not_work_is_refused() {
-    let told = "setting flush_every = 5ms: 10ms to 1m are possible";
-    assert_eq!(refused_file("flush_every = '5ms'"), told);
-    assert_eq!(refused_file("flush_every = 61"), "setting flush_every = 1m 1s: 10ms to 1m are possible");
+    let told = "setting flush_interval = 5ms: 10ms to 1m are possible";
+    assert_eq!(refused_file("flush_interval = '5ms'"), told);
+    assert_eq!(
+        refused_file("flush_interval = 61"),
+        "setting flush_interval = 1m 1s: 10ms to 1m are possible"
+    );
     assert_eq!(refused_file("recorder_capacity = 0"), "setting recorder_capacity = 0: at least 1 is needed");
 }
 
@@ -313,7 +316,7 @@ fn the_environment_sets_everything() {
         ("LAST_SEEN_SHARDING", "libmemcached"),
         ("LAST_SEEN_SERVER_TIMEOUT", "1s"),
         ("LAST_SEEN_MAX_CONNECTIONS", "3"),
-        ("LAST_SEEN_FLUSH_EVERY", "50ms"),
+        ("LAST_SEEN_FLUSH_INTERVAL", "50ms"),
         ("LAST_SEEN_RECORDER_CAPACITY", "10"),
         ("LAST_SEEN_PORT", "tcp://10.0.0.1:80"),
     ];
@@ -326,7 +329,7 @@ fn the_environment_sets_everything() {
             .with_sharding(Sharding::Libmemcached)
             .with_server_timeout(secs(1))
             .with_max_connections(3)
-            .with_flush_every(ms(50))
+            .with_flush_interval(ms(50))
             .with_recorder_capacity(10);
         assert_eq!(Settings::from_env().unwrap(), expected);
         let tracker = Tracker::from_env().unwrap();
@@ -354,18 +357,4 @@ fn an_empty_environment_is_the_defaults() {
         assert_eq!(Settings::from_env().unwrap(), Settings::default());
         assert_eq!(last_seen::global().unwrap().settings(), &Settings::default());
     });
-}
-
-#[test]
-fn a_file_overrides_what_it_names_and_nothing_else() {
-    let here = Settings::default().with_key_prefix("shop_seen_").with_online_timeout(secs(60));
-    let file = |text| toml::Deserializer::parse(text).unwrap();
-    let both = here.clone().overridden_by(file("servers = 'a,b'\nUSER_ONLINE_TIMEOUT = '2m'")).unwrap();
-    assert_eq!(both, here.clone().with_servers(["a,b"]).with_online_timeout(secs(120)));
-    assert_eq!(here.clone().overridden_by(file("")).unwrap(), here);
-
-    let told = here.clone().overridden_by(file("sharding = 'random'")).unwrap_err();
-    assert!(told.message().starts_with(r#"setting sharding = "random": it is one of "#), "{told}");
-    let told = here.overridden_by(file("prefix = 'x_'")).unwrap_err();
-    assert!(told.message().starts_with("unknown field `prefix`"), "{told}");
 }

@@ -28,7 +28,7 @@ impl Cache {
     fn refuses(&self, flags: u32, value: &[u8]) -> String {
         self.memcached.set("seen_alice", flags, value);
         match self.tracker.last_seen("alice").unwrap_err() {
-            error @ Error::Value { .. } => chain(&error),
+            error @ Error::InvalidRecord { .. } => chain(&error),
             other => panic!("{}: {other:?}", value.escape_ascii()),
         }
     }
@@ -114,7 +114,7 @@ fn one_bad_value_on_a_page_is_one_error() {
     cache.memcached.set("seen_alice", 0, b"soon");
     let page = cache.tracker.presences(["bob", "alice", "carol"]);
     assert!(page[0].as_ref().unwrap().online);
-    assert!(matches!(page[1], Err(Error::Value { .. })));
+    assert!(matches!(page[1], Err(Error::InvalidRecord { .. })));
     assert!(page[2].as_ref().unwrap().last_seen.is_none());
 }
 
@@ -137,7 +137,7 @@ fn a_pickle_names_the_feature_that_reads_it() {
 fn what_would_be_written_is_what_is_written() {
     let cache = Cache::start();
     let at = DateTime::from_timestamp(Utc::now().timestamp() - 70, 0).unwrap();
-    let expected = cache.tracker.would_write("alice", at).unwrap();
+    let expected = cache.tracker.preview("alice", at).unwrap();
     assert!(cache.tracker.inspect("alice").unwrap().stored.is_none());
 
     cache.tracker.seen_at("alice", at).unwrap();
@@ -148,9 +148,9 @@ fn what_would_be_written_is_what_is_written() {
     assert_eq!(expected.expires_in.unwrap().as_secs(), 604_800);
     assert_eq!(expected.last_seen.unwrap(), at);
 
-    assert!(matches!(cache.tracker.would_write("a b", at), Err(Error::InvalidUser(_))));
+    assert!(matches!(cache.tracker.preview("a b", at), Err(Error::InvalidUser(_))));
     assert!(matches!(
-        cache.tracker.would_write("alice", DateTime::UNIX_EPOCH - TimeDelta::seconds(1)),
-        Err(Error::Value { .. })
+        cache.tracker.preview("alice", DateTime::UNIX_EPOCH - TimeDelta::seconds(1)),
+        Err(Error::InvalidRecord { .. })
     ));
 }

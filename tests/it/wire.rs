@@ -37,7 +37,7 @@ fn a_signed_out_user_is_offline_for_a_reader_that_knows_only_the_rule() {
     let memcached = Memcached::start();
     let tracker = memcached.tracker();
     tracker.seen("alice").unwrap();
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     let answer = memcached.raw("get seen_alice");
     let seen: i64 = answer.lines().nth(1).unwrap().parse().unwrap();
     assert!(chrono::Utc::now().timestamp() > seen + 300);
@@ -72,7 +72,7 @@ fn no_user_is_no_round_trip() {
     assert!(tracker.presences([""; 0]).is_empty());
     assert!(tracker.presences(["not legal"]).remove(0).is_err());
     let nothing: [(&str, DateTime<chrono::Utc>); 0] = [];
-    assert_eq!(tracker.restore(nothing), last_seen::Restored::default());
+    assert_eq!(tracker.restore(nothing), last_seen::RestoreSummary::default());
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_server_says_how_it_is() {
     let memcached = Memcached::start_with(&["-c", "77"]);
     let tracker = memcached.tracker();
     tracker.seen("alice").unwrap();
-    let [server] = &tracker.servers()[..] else { panic!() };
+    let [server] = &tracker.server_status()[..] else { panic!() };
     assert_eq!(server.server, memcached.address());
     let info = server.info.as_ref().unwrap();
     assert!(info.version.starts_with("1."), "{info:?}");
@@ -88,5 +88,5 @@ fn a_server_says_how_it_is() {
     assert!(info.clock_offset.num_seconds().abs() <= 2, "{info:?}");
     assert!(info.connections >= 2, "{info:?}");
     assert_eq!(info.max_connections, 77);
-    assert!(Tracker::in_memory().servers().is_empty());
+    assert!(Tracker::in_memory().server_status().is_empty());
 }

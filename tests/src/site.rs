@@ -118,7 +118,7 @@ pub fn a_silent_memcached_is_not_known(program: &PathBuf, background: bool) {
 
 pub fn ctrl_c_ends_it_and_nothing_is_lost(program: &PathBuf, background: bool) {
     let memcached = Memcached::start();
-    let variables = [("LAST_SEEN_SERVERS", &*memcached.address()), ("LAST_SEEN_FLUSH_EVERY", "60s")];
+    let variables = [("LAST_SEEN_SERVERS", &*memcached.address()), ("LAST_SEEN_FLUSH_INTERVAL", "60s")];
     let site = Site::start(program, &variables);
     let mut alice = site.signed_in("alice");
     let long_ago = "1700000000";

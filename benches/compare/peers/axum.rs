@@ -37,7 +37,7 @@ fn main() {
     // Everyone was recorded, or the figures say nothing.
     recorder.flush().unwrap();
     let stats = recorder.stats();
-    assert!(stats.dropped + stats.invalid + stats.failed_writes == 0, "{stats:?}");
+    assert!(stats.dropped + stats.invalid_users + stats.failed_writes == 0, "{stats:?}");
 }
 
 async fn serve(app: Router) -> SocketAddr {

@@ -1,14 +1,13 @@
 //! `inspect`: why does another program not see this user?
 
 use chrono::{DateTime, Utc};
-use last_seen::{Format, Inspection, Presence, Result, Settings, StoredValue, Tracker};
+use last_seen::{Format, Presence, RecordInfo, Result, Settings, StoredRecord, Tracker};
 use serde::Serialize;
 
 use crate::{
     Answer, DONE, FAILED, json,
     out::Out,
     table::{self, Cell, Look},
-    text,
 };
 
 /// So much of a value is shown to people; no time is written in more.
@@ -17,22 +16,9 @@ const SHOWN: usize = 256;
 #[derive(Serialize)]
 struct Line<'a> {
     user: &'a str,
-    server: &'a str,
-    key: &'a str,
-    stored: Option<Stored>,
+    #[serde(flatten)]
+    found: &'a RecordInfo,
     formats: Vec<Written>,
-}
-
-#[derive(Serialize)]
-struct Stored {
-    flags: u32,
-    /// As in a byte string: ASCII, the other bytes as `\x80`.
-    bytes: String,
-    /// In seconds; `null` for as long as there is room.
-    expires_in: Option<u64>,
-    last_seen: Option<DateTime<Utc>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -55,8 +41,7 @@ pub(crate) fn inspect(tracker: &Tracker, user: &str, json: bool, out: &mut Out) 
     let written = |format| written(tracker.settings(), format, user, at, &found).ok();
     let formats: Vec<Written> = formats.into_iter().filter_map(written).collect();
     if json {
-        let stored = found.stored.as_ref().map(stored);
-        json::line(out, &Line { user, server: &found.server, key: &found.key, stored, formats });
+        json::line(out, &Line { user, found: &found, formats });
     } else {
         print(tracker, user, &found, &formats, out);
     }
@@ -78,7 +63,7 @@ fn written(
     format: Format,
     user: &str,
     at: DateTime<Utc>,
-    found: &Inspection,
+    found: &RecordInfo,
 ) -> Result<Written> {
     let settings = match format {
         format if format == here.format() => here.clone(),
@@ -88,26 +73,16 @@ fn written(
     // Their sharding may not go with the servers here: weights are ketama's.
     let sharded_as_here = settings.clone().with_sharding(here.sharding());
     let program = Tracker::new(settings).or_else(|_| Tracker::new(sharded_as_here))?;
-    let record = program.would_write(user, at)?;
+    let record = program.preview(user, at)?;
     let (flags, bytes) = record.stored.map(|stored| (stored.flags, stored.bytes)).unwrap_or_default();
-    let same = |stored: &StoredValue| stored.flags == flags && stored.bytes == bytes;
+    let same = |stored: &StoredRecord| stored.flags == flags && stored.bytes == bytes;
     let stored =
         record.server == found.server && record.key == found.key && found.stored.as_ref().is_some_and(same);
     let bytes = bytes.escape_ascii().to_string();
     Ok(Written { format: format.to_string(), server: record.server, key: record.key, flags, bytes, stored })
 }
 
-fn stored(value: &StoredValue) -> Stored {
-    Stored {
-        flags: value.flags,
-        bytes: value.bytes.escape_ascii().to_string(),
-        expires_in: value.expires_in.map(|left| left.as_secs()),
-        last_seen: value.last_seen.as_ref().ok().copied(),
-        error: value.last_seen.as_ref().err().map(|error| text::chain(error)),
-    }
-}
-
-fn print(tracker: &Tracker, user: &str, found: &Inspection, formats: &[Written], out: &mut Out) {
+fn print(tracker: &Tracker, user: &str, found: &RecordInfo, formats: &[Written], out: &mut Out) {
     let mut fact = |name: &str, cell: Cell| {
         let row = [Cell::new(name, Look::Heading), cell];
         let line = table::line(&row, &[15, 0], out.colour());

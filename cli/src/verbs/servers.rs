@@ -8,7 +8,6 @@ use crate::{
     Answer, DONE, FAILED, json,
     out::Out,
     table::{Cell, Look, Table},
-    text,
 };
 
 /// memcached took the locks off a listing whose reader has stopped in this version.
@@ -16,21 +15,18 @@ const SAFE_LISTING: [u32; 3] = [1, 6, 19];
 
 #[derive(Serialize)]
 struct Line<'a> {
-    server: &'a str,
-    version: &'a str,
-    latency_us: u64,
-    clock_offset_s: i64,
-    connections: u64,
-    max_connections: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warning: Option<String>,
+    #[serde(flatten)]
+    status: &'a ServerStatus,
+    warnings: Vec<String>,
 }
 
 pub(crate) fn servers(tracker: &Tracker, json: bool, out: &mut Out) -> Answer {
-    let servers = tracker.servers();
+    let servers = tracker.server_status();
     if json {
         for status in &servers {
-            line(status, out);
+            let info = status.info.as_ref().ok();
+            let warnings = info.and_then(|info| warning(&status.server, info)).into_iter().collect();
+            json::line(out, &Line { status, warnings });
         }
     } else {
         let mut table = Table::new(&["SERVER", "VERSION", "LATENCY", "CLOCK", "CONNECTIONS"]);
@@ -73,27 +69,6 @@ fn clock(offset: TimeDelta) -> Cell {
         -1..=1 => "as here".into(),
         ahead @ 2.. => Cell::new(&format!("{ahead} s ahead"), Look::Bad),
         behind => Cell::new(&format!("{} s behind", behind.unsigned_abs()), Look::Bad),
-    }
-}
-
-fn line(status: &ServerStatus, out: &mut Out) {
-    let server = &status.server;
-    match &status.info {
-        Ok(info) => json::line(
-            out,
-            &Line {
-                server,
-                version: &info.version,
-                latency_us: u64::try_from(info.latency.as_micros()).unwrap_or(u64::MAX),
-                clock_offset_s: info.clock_offset.num_seconds(),
-                connections: info.connections,
-                max_connections: info.max_connections,
-                warning: warning(server, info),
-            },
-        ),
-        Err(error) => {
-            json::line(out, &json::Unknown { user: None, server: Some(server), error: text::chain(error) });
-        }
     }
 }
 

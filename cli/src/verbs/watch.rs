@@ -138,7 +138,7 @@ impl Watching<'_> {
     fn complain(&mut self, error: &Error, out: &mut Out) {
         self.code = FAILED;
         match error {
-            Error::Value { key, .. } if self.json => {
+            Error::InvalidRecord { key, .. } if self.json => {
                 let user = key.strip_prefix(self.tracker.settings().key_prefix()).unwrap_or(key);
                 return json::presence(out, user, &Err(error.clone()));
             }

@@ -22,7 +22,7 @@ pub(crate) fn who(tracker: &Tracker, json: bool, out: &mut Out) -> Answer {
     let presence = |at| Presence::at(Some(at), now, window);
     if json {
         for (user, at) in &online {
-            json::line(out, &json::User { user, presence: &presence(*at) });
+            json::presence(out, user, &Ok(presence(*at)));
         }
         return Ok(DONE);
     }

@@ -1,4 +1,4 @@
-//! `seen`, `signed-out`, `forget`: each user on its own, and all of them whatever becomes of one.
+//! `seen`, `sign-out`, `forget`: each user on its own, and all of them whatever becomes of one.
 
 use last_seen::{Error, Result, Tracker};
 
@@ -8,8 +8,8 @@ pub(crate) fn seen(tracker: &Tracker, users: &[String], out: &mut Out) -> Answer
     each(users, out, |user, _| tracker.seen(user))
 }
 
-pub(crate) fn signed_out(tracker: &Tracker, users: &[String], out: &mut Out) -> Answer {
-    each(users, out, |user, _| tracker.signed_out(user))
+pub(crate) fn sign_out(tracker: &Tracker, users: &[String], out: &mut Out) -> Answer {
+    each(users, out, |user, _| tracker.sign_out(user).map(drop))
 }
 
 /// Says whether there was a record: it is the one thing that can be asked only once.
@@ -28,7 +28,7 @@ fn each(users: &[String], out: &mut Out, mut verb: impl FnMut(&str, &mut Out) ->
         code = FAILED;
         match &error {
             // Of these the server knows, and the user has to be named.
-            Error::Unavailable { .. } | Error::Rejected { .. } if users.len() > 1 => {
+            Error::Unavailable { .. } | Error::Server { .. } if users.len() > 1 => {
                 out.complain(&format!("{user}: {}", text::chain(&error)));
             }
             _ => out.complain_of(&error),

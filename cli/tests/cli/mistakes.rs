@@ -2,7 +2,7 @@
 
 use last_seen_tests::Memcached;
 
-use crate::program::{PROGRAM, command, on, run};
+use crate::program::{PROGRAM, Said, command, on, run};
 
 #[test]
 fn a_wrong_option_or_word_is_one_sentence() {
@@ -48,7 +48,7 @@ fn a_wrong_setting_is_one_sentence_wherever_it_comes_from() {
 
     let mut command = command(PROGRAM, "127.0.0.1:1");
     command.env("LAST_SEEN_ONLINE_TIMEOUT", "soon").args(["show", "alice"]);
-    let told = super::program::Said::from(command.output().unwrap()).refused();
+    let told = Said::from(command.output().unwrap()).refused();
     assert!(told.starts_with(r#"setting online_timeout = "soon": "#), "{told}");
 }
 
@@ -92,17 +92,25 @@ fn a_wrong_file_is_one_sentence_with_its_line() {
 }
 
 #[test]
-fn options_go_before_the_file_and_the_file_before_the_environment() {
+fn options_go_before_the_file_which_is_read_in_place_of_the_environment() {
     let memcached = Memcached::start();
-    // The file says nothing of servers, which are the environment's.
-    let file = File::new("order", "key_prefix = 'file_'\nonline_timeout = 60");
+    let address = memcached.address();
+    let file = File::new("order", &format!("key_prefix = 'file_'\nservers = '{address}'"));
     let config = ["--config", file.path()];
     let key = |arguments: &[&str]| {
-        let line = run(&memcached, &[arguments, &["inspect", "alice", "--json"]].concat()).json(0).remove(0);
+        let mut command = command(PROGRAM, &address);
+        command
+            .args(arguments)
+            .args(["inspect", "alice", "--json"])
+            .env("LAST_SEEN_KEY_PREFIX", "environment_");
+        let line = Said::from(command.output().unwrap()).json(0).remove(0);
         line["key"].as_str().unwrap().to_owned()
     };
-    assert_eq!(key(&[]), "seen_alice");
+    assert_eq!(key(&[]), "environment_alice");
     assert_eq!(key(&config), "file_alice");
+    // What the file does not name has its default.
+    let empty = File::new("empty", &format!("servers = '{address}'"));
+    assert_eq!(key(&["--config", empty.path()]), "seen_alice");
     assert_eq!(key(&[&config[..], &["--django", "UTC"]].concat()), ":1:seen_alice");
     assert_eq!(key(&["--django", "UTC", "--prefix", "site:2:seen_"]), "site:2:seen_alice");
     assert_eq!(key(&[&config[..], &["--prefix", "option_"]].concat()), "option_alice");
@@ -119,7 +127,7 @@ fn a_server_that_is_down_is_one_sentence() {
         &["show", "alice"][..],
         &["show", "alice", "bob", "carol"],
         &["seen", "alice"],
-        &["signed-out", "alice"],
+        &["sign-out", "alice"],
         &["forget", "alice"],
         &["inspect", "alice"],
         &["who"],
@@ -131,7 +139,10 @@ fn a_server_that_is_down_is_one_sentence() {
     let shown = on("127.0.0.1:1", &["show", "alice"]).out;
     assert!(shown.lines().nth(1).unwrap().ends_with("not known"), "{shown}");
     let lines = on("127.0.0.1:1", &["show", "alice", "--json"]).json(2);
-    assert_eq!(lines, [serde_json::json!({"user": "alice", "error": down})]);
+    let error = serde_json::json!({
+        "kind": "unavailable", "server": "127.0.0.1:1", "message": "Connection refused (os error 111)",
+    });
+    assert_eq!((&lines[0]["status"], &lines[0]["error"]), (&"unknown".into(), &error));
 }
 
 #[test]

@@ -7,14 +7,15 @@ use crate::program::{shell, store};
 const PAGE: &str = include_str!("../../../docs/cli.md");
 
 /// What differs from run to run, with `9` for a digit and `9+` for some, and what is compared in its place.
-const VARYING: [(&str, &str); 10] = [
+const VARYING: [(&str, &str); 11] = [
     ("127.0.0.1:99999", "127.0.0.1:11211"),
     ("9999-99-99T99:99:99Z", "2026-11-24T03:00:00Z"),
     ("9999-99-99T99:99:99.9+Z", "2026-11-24T03:00:00Z"),
     ("9999999999", "1795489200"),
     ("in 6d 23h", "in 7d 0h"),
-    ("\"expires_in\":604799", "\"expires_in\":604800"),
+    ("\"expires_in_s\":604799", "\"expires_in_s\":604800"),
     ("9+.99 ms", "0.12 ms"),
+    ("\"age_s\":9+", "\"age_s\":0"),
     ("\"latency_us\":9+", "\"latency_us\":120"),
     ("9+ of 1024", "2 of 1024"),
     (" 1.6.9+ ", " 1.6.45 "),

@@ -49,12 +49,18 @@ fn show_as_json_is_an_object_a_line_in_the_order_asked() {
     let (alice, bob) = (store(&memcached, "alice", 10), store(&memcached, "bob", 400));
     memcached.set("seen_carol", 4, b"soon");
     let said = run(&memcached, &["show", "bob", "carol", "nobody", "alice", "--json"]);
-    assert!(said.out.starts_with(&format!(r#"{{"user":"bob","last_seen":"{bob}","online":false}}"#)));
+    assert!(
+        said.out.starts_with(&format!(r#"{{"user":"bob","status":"offline","last_seen":"{bob}","age_s":4"#))
+    );
     let lines = said.json(2);
-    assert_eq!(lines[3], json!({"user": "alice", "last_seen": alice, "online": true}));
-    assert_eq!(lines[2], json!({"user": "nobody", "last_seen": null, "online": false}));
+    assert_eq!((&lines[3]["status"], &lines[3]["last_seen"]), (&json!("online"), &json!(alice)));
+    assert!((10..20).contains(&lines[3]["age_s"].as_i64().unwrap()), "{}", lines[3]);
+    let nobody =
+        json!({"user": "nobody", "status": "offline", "last_seen": null, "age_s": null, "error": null});
+    assert_eq!(lines[2], nobody);
     let error = r#"the value under "seen_carol" is not a time that can be believed: flags 4, 4 bytes, beginning "soon""#;
-    assert_eq!(lines[1], json!({"user": "carol", "error": error}));
+    let error = json!({"kind": "invalid_record", "server": null, "message": error});
+    assert_eq!((&lines[1]["status"], &lines[1]["error"]), (&json!("unknown"), &error));
 }
 
 #[test]
@@ -76,9 +82,11 @@ fn show_of_a_thousand_users_is_one_round_trip() {
 fn a_user_who_signs_out_is_offline_and_remembered() {
     let memcached = Memcached::start();
     store(&memcached, "alice", 10);
-    assert!(run(&memcached, &["signed-out", "alice", "nobody"]).lines(0).is_empty());
+    assert!(run(&memcached, &["sign-out", "alice", "nobody"]).lines(0).is_empty());
     let shown = run(&memcached, &["show", "alice"]).lines(1);
     assert!(shown[1].ends_with("5 minutes ago no"), "{}", shown[1]);
+    // Its former name.
+    assert!(run(&memcached, &["signed-out", "alice"]).lines(0).is_empty());
     assert_eq!(run(&memcached, &["show", "nobody"]).lines(1)[1], "nobody - awhile ago no");
 }
 
@@ -106,7 +114,8 @@ fn who_is_everyone_online_the_newest_first_and_the_count() {
         ["USER LAST SEEN AGO", &alice_line, &format!("bob {bob} 3 minutes ago"), "2 users are online"]
     );
     let who = run(&memcached, &["who", "--json"]).json(0);
-    assert_eq!(who[0], json!({"user": "alice", "last_seen": alice, "online": true}));
+    let (user, status, last_seen) = (&who[0]["user"], &who[0]["status"], &who[0]["last_seen"]);
+    assert_eq!((user, status, last_seen), (&json!("alice"), &json!("online"), &json!(alice)));
     assert_eq!((who.len(), &who[1]["user"]), (2, &json!("bob")));
 }
 
@@ -114,7 +123,7 @@ fn who_is_everyone_online_the_newest_first_and_the_count() {
 fn inspect_shows_the_record_and_how_each_format_would_have_written_it() {
     let memcached = Memcached::start();
     memcached.set("seen_alice", 2, b"1795489200123");
-    let shown = run(&memcached, &["--config", "/dev/null", "inspect", "bob"]).lines(0);
+    let shown = run(&memcached, &["inspect", "bob"]).lines(0);
     assert_eq!(
         shown[1..4],
         [format!("server {}", memcached.address()), "key seen_bob".into(), "record none".into()]
@@ -124,7 +133,7 @@ fn inspect_shows_the_record_and_how_each_format_would_have_written_it() {
     let line: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!((&line["user"], &line["key"]), (&json!("alice"), &json!("seen_alice")));
     assert_eq!((&line["stored"]["flags"], &line["stored"]["bytes"]), (&json!(2), &json!("1795489200123")));
-    assert_eq!(line["stored"]["expires_in"], json!(null));
+    assert_eq!(line["stored"]["expires_in_s"], json!(null));
     assert_eq!(line["formats"].as_array().unwrap().len(), 2);
 }
 
@@ -182,7 +191,9 @@ fn servers_shows_each_one() {
         (&json!(memcached.address()), &json!(1024))
     );
     assert_eq!(lines[1]["server"], json!("127.0.0.1:1"));
-    assert!(lines[1]["error"].is_string());
+    assert_eq!((&lines[0]["status"], &lines[1]["status"]), (&json!("up"), &json!("down")));
+    assert_eq!((&lines[0]["error"], &lines[1]["error"]["kind"]), (&json!(null), &json!("unavailable")));
+    assert_eq!(lines[1]["version"], json!(null));
 }
 
 #[test]
@@ -209,6 +220,6 @@ fn servers_warns_of_versions_that_hold_locks_while_they_list() {
 fn completions_are_made_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let said = on("", &["completions", shell]);
-        assert!(said.code == Some(0) && said.out.contains("signed-out"), "{shell}: {said:?}");
+        assert!(said.code == Some(0) && said.out.contains("sign-out"), "{shell}: {said:?}");
     }
 }

@@ -108,7 +108,7 @@ async fn sign_in(tracker: Data<AsyncTracker>, form: Form<SignIn>) -> HttpRespons
 
 async fn sign_out(tracker: Data<AsyncTracker>, request: HttpRequest) -> HttpResponse {
     if let Some(user) = user(&request)
-        && let Err(error) = tracker.signed_out(user).await
+        && let Err(error) = tracker.sign_out(user).await
     {
         eprintln!("sign-out not recorded: {error}");
     }

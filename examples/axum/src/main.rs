@@ -106,7 +106,7 @@ async fn sign_out(
     cookies: CookieJar,
 ) -> impl IntoResponse {
     if let Some(Extension(User(name))) = user
-        && let Err(error) = tracker.signed_out(name).await
+        && let Err(error) = tracker.sign_out(name).await
     {
         eprintln!("sign-out not recorded: {error}");
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use last_seen::{Event, Recorder, Result, Settings, Tracker};
+use last_seen::{Recorder, RecorderEvent, Result, Settings, Tracker};
 use rusqlite::{Connection, params};
 
 const USERS: usize = 1_000;
@@ -32,7 +32,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let users: Vec<String> = (0..USERS).map(|n| format!("user{n}")).chain(names()).collect();
     users.iter().for_each(|user| recorder.seen(user));
     recorder.flush()?;
-    tracker.signed_out("bob")?;
+    tracker.sign_out("bob")?;
     tracker.forget("carol")?;
     recorder.close()?; // the hook has had everything when this returns
     let before = look(&tracker, &users)?;
@@ -64,19 +64,19 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The hook: what was written, and what was done beside it, in the order of each user's calls.
-fn keep(database: &Connection, events: &[Event]) -> rusqlite::Result<()> {
+fn keep(database: &Connection, events: &[RecorderEvent]) -> rusqlite::Result<()> {
     let transaction = database.unchecked_transaction()?;
     for event in events {
         match event {
-            Event::Seen { user, at } => transaction
+            RecorderEvent::Seen { user, at } => transaction
                 .prepare_cached(
                     "INSERT INTO seen VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
                 )?
                 .execute(params![user, at.timestamp()])?,
-            Event::SignedOut { user, at } => transaction
+            RecorderEvent::SignedOut { user, at } => transaction
                 .prepare_cached("UPDATE seen SET at = min(at, ?2) WHERE user = ?1")?
                 .execute(params![user, at.timestamp()])?,
-            Event::Forgotten { user } => {
+            RecorderEvent::Forgotten { user } => {
                 transaction.prepare_cached("DELETE FROM seen WHERE user = ?1")?.execute([user])?
             }
             _ => 0,

@@ -120,7 +120,7 @@ async fn sign_in(
 #[post("/sign-out")]
 async fn sign_out(tracker: &State<AsyncTracker>, cookies: &CookieJar<'_>) -> Redirect {
     if let Some(user) = user(cookies)
-        && let Err(error) = tracker.signed_out(user).await
+        && let Err(error) = tracker.sign_out(user).await
     {
         eprintln!("sign-out not recorded: {error}");
     }

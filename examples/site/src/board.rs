@@ -158,7 +158,7 @@ impl Board {
         let presences: Vec<Result<Presence>> = tracker.presences(users);
         let mut state = self.lock();
         state.known = presences.iter().all(|one| !matches!(one, Err(Error::Unavailable { .. })))
-            && (!users.is_empty() || tracker.servers().iter().all(|server| server.info.is_ok()));
+            && (!users.is_empty() || tracker.server_status().iter().all(|server| server.info.is_ok()));
         for (user, presence) in users.iter().zip(presences) {
             if let Ok(presence) = presence {
                 state.users.insert(user.clone(), presence);

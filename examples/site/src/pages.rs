@@ -97,7 +97,7 @@ pub(crate) async fn sign_out(
     cookies: CookieJar,
 ) -> impl IntoResponse {
     if let Some(Extension(User(user))) = user
-        && let Err(error) = site.tracker.signed_out(user).await
+        && let Err(error) = site.tracker.sign_out(user).await
     {
         eprintln!("sign-out not recorded: {error}");
     }

@@ -1,4 +1,4 @@
-//! On golden pickles: CPython 2.7 and 3.6 to 3.13 wrote them, and say what they load to.
+//! On golden pickles: `CPython` 2.7 and 3.6 to 3.13 wrote them, and say what they load to.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ struct Golden {
 }
 
 fn golden() -> Vec<Golden> {
-    let rows = include_str!("golden.tsv").lines();
+    let rows = include_str!("datetime-pickles.tsv").lines();
     rows.filter(|row| !row.starts_with('#')).map(parse).collect()
 }
 

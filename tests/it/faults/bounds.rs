@@ -22,10 +22,10 @@ const CALLS: [Call; 9] = [
     ("online", |tracker| tracker.online("alice").err()),
     ("presence", |tracker| tracker.presence("alice").err()),
     ("presences", |tracker| tracker.presences(["alice"]).remove(0).err()),
-    ("signed_out", |tracker| tracker.signed_out("alice").err()),
+    ("signed_out", |tracker| tracker.sign_out("alice").err()),
     ("forget", |tracker| tracker.forget("alice").err()),
     ("inspect", |tracker| tracker.inspect("alice").err()),
-    ("servers", |tracker| tracker.servers().remove(0).info.err()),
+    ("servers", |tracker| tracker.server_status().remove(0).info.err()),
 ];
 
 /// The default `server_timeout`, and what a machine may add.

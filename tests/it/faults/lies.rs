@@ -280,7 +280,7 @@ fn no_value_breaks_a_reader() {
                     assert!(presence.last_seen.is_some());
                     times += 1;
                 }
-                Err(error @ Error::Value { .. }) => {
+                Err(error @ Error::InvalidRecord { .. }) => {
                     let mut told = String::new();
                     write!(told, "{}", last_seen_tests::chain(&error)).unwrap();
                     assert!(told.len() < 400 && !told.contains(char::is_control), "{told:?}");

@@ -70,9 +70,9 @@ fn a_recorder_keeps_the_user_that_a_full_server_refused() {
     let recorder = Recorder::new(tracker.clone());
     recorder.seen("one-more-user");
     let error = recorder.flush().unwrap_err();
-    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    assert!(matches!(error, Error::Server { .. }), "{error:?}");
     let stats = recorder.stats();
-    assert_eq!((stats.pending, stats.dropped), (1, 0), "{stats:?}");
+    assert_eq!((stats.queued, stats.dropped), (1, 0), "{stats:?}");
     memcached.raw("flush_all");
     eventually(|| recorder.flush().ok());
     assert!(tracker.online("one-more-user").unwrap());
@@ -85,7 +85,7 @@ fn a_server_out_of_memory_is_not_dialled_for_each_request() {
     let (began, mut calls) = (Instant::now(), 0);
     while began.elapsed() < ms(500) {
         match tracker.seen("one-more-user") {
-            Err(Error::Rejected { message, .. }) => {
+            Err(Error::Server { message, .. }) => {
                 assert!(message.starts_with("out of memory"), "{message}");
             }
             other => panic!("{other:?}"),
@@ -99,7 +99,7 @@ fn a_server_out_of_memory_is_not_dialled_for_each_request() {
     assert!(tracker.forget("0-0").unwrap());
     assert_eq!(tracker.last_seen("0-0").unwrap(), None);
     assert!(tracker.online("1-0").unwrap());
-    tracker.signed_out("1-0").unwrap();
+    tracker.sign_out("1-0").unwrap();
     // And with room again it writes.
     memcached.raw("flush_all");
     eventually(|| tracker.seen("one-more-user").ok());

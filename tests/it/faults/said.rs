@@ -57,7 +57,7 @@ fn an_answer_in_no_known_words_is_escaped_and_cut() {
             tracker().seen("alice").err(),
             tracker().online("alice").err(),
             tracker().presences(["alice", "bob"]).remove(0).err(),
-            tracker().servers().remove(0).info.err(),
+            tracker().server_status().remove(0).info.err(),
         ];
         assert!(errors.iter().flatten().count() >= 3, "{errors:?}");
         errors.iter().flatten().for_each(assert_harmless);
@@ -69,7 +69,7 @@ fn a_version_is_escaped_too() {
     let stats = ["version \u{1b}[2J1.6.45", "time 1795486388", "curr_connections 1", "max_connections 2"];
     let lines: String = stats.iter().map(|stat| format!("STAT {stat}\r\n")).collect();
     let fake = saying(lines + "END");
-    let info = Tracker::connect(&fake.address()).unwrap().servers().remove(0).info.unwrap();
+    let info = Tracker::connect(&fake.address()).unwrap().server_status().remove(0).info.unwrap();
     assert_eq!(info.version, r"\u{1b}[2J1.6.45");
 }
 

@@ -34,7 +34,7 @@ fn a_name_of_several_addresses_leads_to_the_one_that_answers() {
     let tracker = Tracker::connect(&format!("localhost:{port}")).unwrap();
     tracker.seen("alice").unwrap();
     assert!(tracker.online("alice").unwrap());
-    assert_eq!(tracker.servers()[0].info.as_ref().unwrap().max_connections, 1024);
+    assert_eq!(tracker.server_status()[0].info.as_ref().unwrap().max_connections, 1024);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_memcached_before_1_6_is_told_apart() {
     });
     let tracker = Tracker::connect(&fake.address()).unwrap();
     for error in [tracker.seen("alice").unwrap_err(), tracker.online("alice").unwrap_err()] {
-        assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+        assert!(matches!(error, Error::Server { .. }), "{error:?}");
         let told = "ERROR; meta commands need memcached 1.6, this is 1.4.15";
         assert_eq!(error.to_string(), format!("memcached at {} answered {told:?}", fake.address()));
     }

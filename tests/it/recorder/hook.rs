@@ -6,7 +6,7 @@ use std::{
 };
 
 use chrono::Utc;
-use last_seen::{Event, Recorder, Settings, Tracker};
+use last_seen::{Recorder, RecorderEvent, Settings, Tracker};
 
 use super::by_hand;
 use last_seen_tests::{Memcached, ms, secs, within};
@@ -20,24 +20,24 @@ fn the_hook_is_told_in_the_order_of_each_users_calls() {
     });
     recorder.seen("alice");
     recorder.seen("bob");
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     recorder.seen("alice");
     tracker.forget("carol").unwrap();
     recorder.flush().unwrap();
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     recorder.close().unwrap();
     let mut of: HashMap<String, Vec<&str>> = HashMap::new();
     for event in told.iter().flatten() {
         let (user, what) = match event {
-            Event::Seen { user, at } => {
+            RecorderEvent::Seen { user, at } => {
                 assert!((Utc::now() - at).num_seconds() < 60);
                 (user, "seen")
             }
-            Event::SignedOut { user, at } => {
+            RecorderEvent::SignedOut { user, at } => {
                 assert!((305..365).contains(&(Utc::now() - at).num_seconds()));
                 (user, "signed out")
             }
-            Event::Forgotten { user } => (user, "forgotten"),
+            RecorderEvent::Forgotten { user } => (user, "forgotten"),
             other => panic!("{other:?}"),
         };
         of.entry(user).or_default().push(what);
@@ -51,7 +51,7 @@ fn the_hook_is_told_in_the_order_of_each_users_calls() {
 fn a_hook_that_panics_or_is_slow_never_stops_the_writing() {
     let memcached = Memcached::start();
     let tracker =
-        Tracker::new(memcached.settings().with_flush_every(ms(10)).with_recorder_capacity(1_000)).unwrap();
+        Tracker::new(memcached.settings().with_flush_interval(ms(10)).with_recorder_capacity(1_000)).unwrap();
     let (hold, held) = mpsc::channel::<()>();
     let calls = Arc::new(Mutex::new(0));
     let counted = calls.clone();

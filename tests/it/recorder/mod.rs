@@ -7,18 +7,18 @@ mod sign_out;
 use std::{sync::Mutex, time::Duration};
 
 use chrono::{DateTime, Utc};
-use last_seen::{Error, Event, Recorder, RecorderStats, Settings, Tracker};
+use last_seen::{Error, Recorder, RecorderEvent, RecorderStats, Settings, Tracker};
 
 use last_seen_tests::{Memcached, events, eventually, ms, secs, soak, within};
 
 /// A flush only when it is asked for.
 fn by_hand(settings: Settings) -> Tracker {
-    Tracker::new(settings.with_flush_every(secs(60))).unwrap()
+    Tracker::new(settings.with_flush_interval(secs(60))).unwrap()
 }
 
 #[track_caller]
 fn adds_up(stats: RecorderStats) {
-    let sum = stats.coalesced + stats.written + stats.dropped + stats.struck + stats.pending;
+    let sum = stats.coalesced + stats.written + stats.dropped + stats.cancelled + stats.queued;
     assert_eq!(stats.seen, sum, "{stats:?}");
 }
 
@@ -30,7 +30,7 @@ fn write_raw(memcached: &Memcached, user: &str, at: DateTime<Utc>) {
 #[test]
 fn what_is_seen_is_written_by_itself() {
     let memcached = Memcached::start();
-    let tracker = Tracker::new(memcached.settings().with_flush_every(ms(20))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(ms(20))).unwrap();
     let recorder = Recorder::new(tracker.clone());
     recorder.seen("alice");
     eventually(|| tracker.online("alice").unwrap().then_some(()));
@@ -51,7 +51,7 @@ fn a_flush_returns_when_everything_is_in_memcached() {
     assert!(tracker.presences(0..2_500).into_iter().all(|one| one.unwrap().online));
     let stats = recorder.stats();
     adds_up(stats);
-    assert_eq!((stats.seen, stats.coalesced, stats.written, stats.pending), (5_000, 2_500, 2_500, 0));
+    assert_eq!((stats.seen, stats.coalesced, stats.written, stats.queued), (5_000, 2_500, 2_500, 0));
     recorder.flush().unwrap();
     assert_eq!(memcached.stat("cmd_set"), 2_500);
 }
@@ -74,7 +74,7 @@ fn a_user_that_cannot_be_a_key_is_counted() {
     }
     recorder.seen("alice");
     let stats = recorder.stats();
-    assert_eq!((stats.seen, stats.invalid), (1, 3));
+    assert_eq!((stats.seen, stats.invalid_users), (1, 3));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn invalid_users_are_reported_once_a_minute() {
     let said = events::said("reported once");
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].starts_with("WARN "), "{said:?}");
-    assert_eq!(recorder.stats().invalid, 1_000);
+    assert_eq!(recorder.stats().invalid_users, 1_000);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn the_newest_comers_beyond_the_capacity_are_dropped_and_counted() {
     }
     let stats = recorder.stats();
     adds_up(stats);
-    assert_eq!((stats.pending, stats.coalesced, stats.dropped), (100, 100, 100));
+    assert_eq!((stats.queued, stats.coalesced, stats.dropped), (100, 100, 100));
     recorder.flush().unwrap();
     let there = |range: std::ops::Range<i32>| {
         tracker.presences(range).into_iter().filter(|one| one.as_ref().unwrap().online).count()
@@ -116,7 +116,7 @@ fn the_newest_comers_beyond_the_capacity_are_dropped_and_counted() {
 #[test]
 fn eight_threads_lose_nobody() {
     let memcached = Memcached::start_with(&["-m", "128"]);
-    let tracker = Tracker::new(memcached.settings().with_flush_every(ms(50))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(ms(50))).unwrap();
     let recorder = Recorder::new(tracker.clone());
     let calls = if soak() { 1_000_000 } else { 100_000 };
     let last: Vec<Mutex<i64>> = (0..10_000).map(|_| Mutex::new(0)).collect();
@@ -139,7 +139,7 @@ fn eight_threads_lose_nobody() {
     recorder.flush().unwrap();
     let stats = recorder.stats();
     adds_up(stats);
-    assert_eq!((stats.seen, stats.pending, stats.dropped), (8 * calls as u64, 0, 0));
+    assert_eq!((stats.seen, stats.queued, stats.dropped), (8 * calls as u64, 0, 0));
     for (user, (presence, newest)) in tracker.presences(0..10_000).into_iter().zip(last).enumerate() {
         let newest = newest.into_inner().unwrap();
         let seen = presence.unwrap().last_seen.map_or(0, |at| at.timestamp());
@@ -157,7 +157,8 @@ fn closing_writes_everything_and_ends_the_writer() {
     recorder.close().unwrap();
     assert!(tracker.online("alice").unwrap());
     other.seen("bob");
-    assert!(matches!(other.flush(), Err(Error::Unavailable { .. })));
+    assert!(matches!(other.flush(), Err(Error::Closed)));
+    assert!(matches!(other.clone().close(), Err(Error::Closed)));
     adds_up(other.stats());
     assert_eq!(other.stats().dropped, 1);
 }
@@ -192,6 +193,6 @@ fn a_recorder_and_its_stats_can_be_shared() {
     shared::<Recorder>();
     shared::<Tracker>();
     shared::<RecorderStats>();
-    shared::<Event>();
+    shared::<RecorderEvent>();
     shared::<Error>();
 }

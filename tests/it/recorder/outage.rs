@@ -53,7 +53,7 @@ fn what_cannot_be_written_stays_pending_until_the_server_is_back() {
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     let stats = recorder.stats();
     adds_up(stats);
-    assert_eq!((stats.pending, stats.written), (2_000, 0));
+    assert_eq!((stats.queued, stats.written), (2_000, 0));
     assert!(stats.failed_writes > 0);
     recorder.seen(7);
     memcached.restart();
@@ -61,13 +61,13 @@ fn what_cannot_be_written_stays_pending_until_the_server_is_back() {
     assert_eq!(memcached.stat("curr_items"), 2_000);
     let stats = recorder.stats();
     adds_up(stats);
-    assert_eq!((stats.pending, stats.written, stats.coalesced), (0, 2_000, 1));
+    assert_eq!((stats.queued, stats.written, stats.coalesced), (0, 2_000, 1));
 }
 
 #[test]
 fn seen_never_waits_for_a_silent_server() {
     let memcached = Memcached::start();
-    let tracker = Tracker::new(memcached.settings().with_flush_every(ms(10))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(ms(10))).unwrap();
     let recorder = Recorder::new(tracker);
     recorder.seen("alice");
     recorder.flush().unwrap();
@@ -77,7 +77,7 @@ fn seen_never_waits_for_a_silent_server() {
     stopwatch.check();
     memcached.resume();
     eventually(|| recorder.flush().ok());
-    assert_eq!(recorder.stats().pending, 0);
+    assert_eq!(recorder.stats().queued, 0);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn an_outage_costs_no_request_and_no_memory_and_loses_nobody() {
     // A process of its own, whose memory is the recorder's.
     alone(&[], || {
         let mut memcached = Memcached::start();
-        let settings = memcached.settings().with_flush_every(ms(100)).with_recorder_capacity(20_000);
+        let settings = memcached.settings().with_flush_interval(ms(100)).with_recorder_capacity(20_000);
         let recorder = Recorder::new(Tracker::new(settings).unwrap());
         let mut stopwatch = Stopwatch::default();
         let phase = if soak() { secs(15) } else { ms(600) };
@@ -171,7 +171,7 @@ fn a_process_that_was_cut_off_moves_nobody_back_in_time() {
     let newer = tracker.last_seen("alice").unwrap();
     cut_off.store(false, Ordering::Relaxed);
     eventually(|| there.flush().ok());
-    assert_eq!(there.stats().pending, 0);
+    assert_eq!(there.stats().queued, 0);
     assert_eq!(tracker.last_seen("alice").unwrap(), newer);
     assert!(tracker.last_seen("bob").unwrap().unwrap() < newer.unwrap());
 }

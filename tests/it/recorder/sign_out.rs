@@ -16,19 +16,23 @@ fn the_request_that_signs_out_is_recorded_and_the_user_is_offline() {
     recorder.seen("alice");
     recorder.flush().unwrap();
     recorder.seen("alice");
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     recorder.flush().unwrap();
     assert!(!tracker.online("alice").unwrap());
     assert!(tracker.last_seen("alice").unwrap().is_some());
 
     recorder.seen("bob");
+    assert!(tracker.forget("bob").unwrap(), "there was a queued sighting");
     assert!(!tracker.forget("bob").unwrap());
+    recorder.seen("carol");
+    assert!(tracker.sign_out("carol").unwrap(), "there was a queued sighting");
+    assert!(!tracker.sign_out("carol").unwrap());
     recorder.flush().unwrap();
     assert_eq!(tracker.last_seen("bob").unwrap(), None);
 
     let stats = recorder.stats();
     adds_up(stats);
-    assert_eq!((stats.struck, stats.pending), (2, 0));
+    assert_eq!((stats.cancelled, stats.queued), (3, 0));
 
     recorder.seen("alice");
     recorder.seen("bob");
@@ -40,7 +44,7 @@ fn the_request_that_signs_out_is_recorded_and_the_user_is_offline() {
 #[test]
 fn the_last_call_of_each_user_decides() {
     let memcached = Memcached::start();
-    let settings = memcached.settings().with_flush_every(ms(10)).with_server_timeout(secs(5));
+    let settings = memcached.settings().with_flush_interval(ms(10)).with_server_timeout(secs(5));
     let tracker = Tracker::new(settings).unwrap();
     let recorder = Recorder::new(tracker.clone());
     let rounds = if soak() { 400 } else { 40 };
@@ -66,7 +70,7 @@ fn the_last_call_of_each_user_decides() {
                             *last = 's';
                         }
                         5..7 => {
-                            tracker.signed_out(user).unwrap();
+                            tracker.sign_out(user).unwrap();
                             *last = if *last == 'f' || *last == ' ' { *last } else { 'o' };
                         }
                         _ => {
@@ -104,15 +108,15 @@ fn the_last_call_of_each_user_decides() {
 #[test]
 fn a_sighting_that_another_process_had_pending_is_undone_within_three_flushes() {
     let memcached = Memcached::start();
-    let tracker = Tracker::new(memcached.settings().with_flush_every(ms(100))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(ms(100))).unwrap();
     let recorder = Recorder::new(tracker.clone());
     let before = Utc::now();
     for user in ["alice", "bob", "carol", "dave"] {
         tracker.seen(user).unwrap();
     }
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     tracker.forget("bob").unwrap();
-    tracker.signed_out("carol").unwrap();
+    tracker.sign_out("carol").unwrap();
     let signed_out = Instant::now();
     write_raw(&memcached, "alice", before);
     write_raw(&memcached, "bob", before);
@@ -130,11 +134,11 @@ fn a_sighting_that_another_process_had_pending_is_undone_within_three_flushes() 
 #[test]
 fn a_server_without_cas_is_no_reason_to_leave_it() {
     let memcached = Memcached::start_with(&["-C"]);
-    let tracker = Tracker::new(memcached.settings().with_flush_every(ms(50))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(ms(50))).unwrap();
     let recorder = Recorder::new(tracker.clone());
     let before = Utc::now();
     tracker.seen("alice").unwrap();
-    tracker.signed_out("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
     write_raw(&memcached, "alice", before);
     eventually(|| (!tracker.online("alice").unwrap()).then_some(()));
     drop(recorder);
@@ -143,14 +147,14 @@ fn a_server_without_cas_is_no_reason_to_leave_it() {
 #[test]
 fn a_sign_out_during_an_outage_holds_against_what_was_pending() {
     let mut memcached = Memcached::start();
-    let tracker = Tracker::new(memcached.settings().with_flush_every(ms(50))).unwrap();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(ms(50))).unwrap();
     let recorder = Recorder::new(tracker.clone());
     tracker.seen("alice").unwrap();
     tracker.seen("bob").unwrap();
     memcached.kill();
     recorder.seen("alice");
     recorder.seen("bob");
-    tracker.signed_out("alice").unwrap_err();
+    tracker.sign_out("alice").unwrap_err();
     memcached.restart();
     eventually(|| tracker.online("bob").ok()?.then_some(()));
     assert!(!tracker.online("alice").unwrap());

@@ -47,7 +47,7 @@ fn whoever_is_seen_or_signs_out_shows_up_and_whoever_is_forgotten_does_not() {
         let (user, presence) = next(&mut watch);
         assert_eq!(user, "alice");
         assert!(presence.online && presence.last_seen.unwrap().timestamp() >= before);
-        tracker.signed_out("alice").unwrap();
+        tracker.sign_out("alice").unwrap();
         let (user, presence) = next(&mut watch);
         assert_eq!((user.as_str(), presence.online), ("alice", false));
         assert!(presence.last_seen.is_some());
@@ -101,7 +101,7 @@ fn the_value_of_whoever_wrote_it_is_read_and_what_is_no_time_is_an_error() {
     let (user, presence) = next(&mut watch);
     assert_eq!((user.as_str(), presence.online), ("bob", true));
     memcached.set("seen_posts", 0, b"[1, 2]");
-    let Error::Value { key, .. } = error(&mut watch, secs(5)) else { panic!() };
+    let Error::InvalidRecord { key, .. } = error(&mut watch, secs(5)) else { panic!() };
     assert_eq!(key, "seen_posts");
 }
 

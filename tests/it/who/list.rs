@@ -44,7 +44,7 @@ fn everyone_online_is_listed_the_newest_first() {
         for (user, ago) in seen {
             tracker.seen_at(user, now - TimeDelta::seconds(ago)).unwrap();
         }
-        tracker.signed_out("left").unwrap();
+        tracker.sign_out("left").unwrap();
         tracker.forget("forgotten").unwrap();
         let expected = [("alice", 0), ("bob", 100), ("josé", 200)]
             .map(|(user, ago)| (user.to_owned(), now - TimeDelta::seconds(ago)));

@@ -150,7 +150,8 @@ fn what_is_typed_is_checked_and_a_post_from_elsewhere_is_refused() {
 #[test]
 fn a_page_that_polls_is_nobodys_activity() {
     let memcached = Memcached::start();
-    let site = Site::start(&[("LAST_SEEN_SERVERS", &memcached.address()), ("LAST_SEEN_FLUSH_EVERY", "50ms")]);
+    let site =
+        Site::start(&[("LAST_SEEN_SERVERS", &memcached.address()), ("LAST_SEEN_FLUSH_INTERVAL", "50ms")]);
     let tracker = memcached.tracker();
     for path in ["/state", "/health", "/site.js"] {
         site.get_as(path, "alice");

@@ -9,7 +9,7 @@ use std::{
 use memcache::exp::{Error as ClientError, MetaClient, Operation};
 
 use super::{
-    super::PIECE,
+    BATCH_MAX,
     peer::{self, Call, Era, Peer},
     slots::{Slot, Slots},
     status::{self, ServerStatus},
@@ -74,9 +74,9 @@ impl Blocking {
         operation: impl Fn(&T) -> O,
     ) -> Vec<Result<O::Output>> {
         let ask = |piece: &[T]| self.run_piece(piece.iter().map(&operation).collect());
-        let (first, more) = items.split_at(items.len().min(PIECE));
+        let (first, more) = items.split_at(items.len().min(BATCH_MAX));
         let mut outcomes = ask(first);
-        for piece in more.chunks(PIECE) {
+        for piece in more.chunks(BATCH_MAX) {
             match peer::lost(&outcomes) {
                 None => outcomes.append(&mut ask(piece)),
                 Some(error) => outcomes.extend(piece.iter().map(|_| Err(error.clone()))),

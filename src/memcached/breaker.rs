@@ -1,80 +1,81 @@
-//! When a server is given a rest; no I/O, no clock of its own.
+//! Circuit breaker for one server. Pure state machine: the caller passes the time.
 
 use std::time::{Duration, Instant};
 
-/// As many failures in a row put a server to rest.
+/// Consecutive failures that open the circuit.
 pub(super) const FAILURES: u32 = 3;
 
-/// The first pause before a server at rest is probed.
+/// The first pause before a probe.
 const SHORTEST: Duration = Duration::from_millis(500);
 
-/// The longest, before chance is added.
+/// The longest, before jitter.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Whether one server's calls go through.
+/// Whether calls to one server go through.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    /// Failures as close as this count once: one hiccup fails every call under way.
+    /// Failures within this window count as one, because one hiccup fails every call in flight.
     spacing: Duration,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Serving { failures: u32, counted: Option<Instant> },
-    Resting { since: Instant },
+    Closed { failures: u32, counted: Option<Instant> },
+    Open { since: Instant },
 }
 
 impl Breaker {
     pub(super) fn new(spacing: Duration) -> Self {
-        Self { spacing, state: State::Serving { failures: 0, counted: None } }
+        Self { spacing, state: State::Closed { failures: 0, counted: None } }
     }
 
-    pub(super) fn rests(&self) -> bool {
-        matches!(self.state, State::Resting { .. })
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
     }
 
     /// The server answered a call.
     pub(super) fn answered(&mut self) {
-        if let State::Serving { failures, counted } = &mut self.state {
+        if let State::Closed { failures, counted } = &mut self.state {
             (*failures, *counted) = (0, None);
         }
     }
 
-    /// A call failed by the server. Says whether that puts it to rest.
+    /// The server failed a call. Returns whether that opens the circuit.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
-        let State::Serving { failures, counted } = &mut self.state else { return false };
+        let State::Closed { failures, counted } = &mut self.state else { return false };
         if counted.is_some_and(|at| now.saturating_duration_since(at) < self.spacing) {
             return false;
         }
         (*failures, *counted) = (*failures + 1, Some(now));
         let enough = *failures >= FAILURES;
         if enough {
-            self.state = State::Resting { since: now };
+            self.state = State::Open { since: now };
         }
         enough
     }
 
-    /// How long to wait at `now` before the next probe; `luck` is 0 to 1, and makes it 50 % shorter to 50 %
+    /// How long to wait at `now` before the next probe; `jitter` is 0 to 1, and makes it 50 % shorter to 50 %
     /// longer, so that a site's processes do not probe in step.
-    pub(super) fn pause(&self, now: Instant, luck: f64) -> Duration {
-        let State::Resting { since } = self.state else { return Duration::ZERO };
-        // Doubled as the outage grows, and not at each probe: a short one is found out soon, by whatever chance.
+    pub(super) fn pause(&self, now: Instant, jitter: f64) -> Duration {
+        let State::Open { since } = self.state else { return Duration::ZERO };
+        // Backoff depends on the length of the outage, not on the number of probes, so that recovery from a short
+        // outage is always noticed quickly.
         let (age, mut pause) = (now.saturating_duration_since(since), SHORTEST);
         while pause < LONGEST && age >= pause * 10 {
             pause *= 2;
         }
-        pause.min(LONGEST).mul_f64(0.5 + luck.clamp(0.0, 1.0))
+        pause.min(LONGEST).mul_f64(0.5 + jitter.clamp(0.0, 1.0))
     }
 
-    /// A probe was answered. Says how long the server rested.
-    pub(super) fn reopened(&mut self, now: Instant) -> Duration {
-        let rested = match self.state {
-            State::Resting { since } => now.saturating_duration_since(since),
-            State::Serving { .. } => Duration::ZERO,
+    /// A probe was answered. Returns for how long the circuit was open.
+    pub(super) fn close(&mut self, now: Instant) -> Duration {
+        let open_for = match self.state {
+            State::Open { since } => now.saturating_duration_since(since),
+            State::Closed { .. } => Duration::ZERO,
         };
         *self = Self::new(self.spacing);
-        rested
+        open_for
     }
 }
 
@@ -90,29 +91,29 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn resting(since: Instant) -> Breaker {
-        Breaker { spacing: SPACING, state: State::Resting { since } }
+    fn open(since: Instant) -> Breaker {
+        Breaker { spacing: SPACING, state: State::Open { since } }
     }
 
     #[test]
-    fn three_failures_in_a_row_put_a_server_to_rest() {
+    fn three_consecutive_failures_open_the_circuit() {
         let (mut breaker, start) = (Breaker::new(SPACING), Instant::now());
         assert!(!breaker.failed(start));
         assert!(!breaker.failed(start + ms(100)));
-        assert!(!breaker.rests());
+        assert!(!breaker.is_open());
         assert!(breaker.failed(start + ms(200)));
-        assert!(breaker.rests());
+        assert!(breaker.is_open());
     }
 
     #[test]
-    fn an_answer_between_them_begins_anew() {
+    fn an_answer_between_them_starts_the_count_again() {
         let (mut breaker, start) = (Breaker::new(SPACING), Instant::now());
         for n in 0..100 {
             assert!(!breaker.failed(start + ms(200 * n)));
             assert!(!breaker.failed(start + ms(200 * n + 100)));
             breaker.answered();
         }
-        assert!(!breaker.rests());
+        assert!(!breaker.is_open());
     }
 
     #[test]
@@ -124,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_during_a_rest_changes_nothing() {
+    fn calls_that_end_while_the_circuit_is_open_change_nothing() {
         let start = Instant::now();
-        let mut breaker = resting(start);
+        let mut breaker = open(start);
         breaker.answered();
         assert!(!breaker.failed(start + ms(500)));
-        assert!(breaker.rests());
-        assert_eq!(breaker.reopened(start + ms(700)), ms(700));
-        assert!(!breaker.rests());
+        assert!(breaker.is_open());
+        assert_eq!(breaker.close(start + ms(700)), ms(700));
+        assert!(!breaker.is_open());
         assert!(!breaker.failed(start + ms(800)));
     }
 
@@ -139,7 +140,7 @@ mod tests {
     fn pauses_double_with_the_outage_up_to_ten_seconds() {
         let start = Instant::now();
         let pauses = [0, 4, 5, 10, 20, 40, 80, 3_600].map(|age| {
-            let pause = resting(start).pause(start + Duration::from_secs(age), 0.5);
+            let pause = open(start).pause(start + Duration::from_secs(age), 0.5);
             (age, pause.as_millis())
         });
         let expected = [
@@ -155,20 +156,20 @@ mod tests {
         assert_eq!(pauses, expected);
     }
 
-    /// The time until a healed server is found, a probe's own time apart.
+    /// The time until a recovered server is found, a probe's own time apart.
     #[test]
-    fn a_server_is_found_soon_after_it_heals() {
+    fn recovery_is_noticed_soon() {
         arbtest(|u| {
             let (outage, start) = (u.int_in_range(0..=120_000)?, Instant::now());
-            let breaker = resting(start);
-            let (healed, mut now) = (start + ms(outage), start);
-            while now < healed {
+            let breaker = open(start);
+            let (recovered, mut now) = (start + ms(outage), start);
+            while now < recovered {
                 let pause = breaker.pause(now, f64::from(u.int_in_range(0..=1_000)?) / 1_000.0);
                 assert!((ms(250)..=ms(15_000)).contains(&pause), "{pause:?}");
                 now += pause;
             }
             let bound = ms(if outage <= 5_000 { 1_500 } else { 15_000 });
-            assert!(now - healed <= bound, "{:?} after {outage} ms", now - healed);
+            assert!(now - recovered <= bound, "{:?} after {outage} ms", now - recovered);
             Ok(())
         });
     }

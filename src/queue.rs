@@ -1,4 +1,4 @@
-//! What the recorders of this program have noted and not yet written, and the sign-outs that hold against it.
+//! Queued sightings, and the sign-outs and deletions that cancel them.
 
 mod shard;
 
@@ -19,31 +19,31 @@ use crate::{
 };
 use shard::Shard;
 
-/// Threads that note different users seldom meet.
+/// Sharded so that threads that queue different users rarely contend for a lock.
 const SHARDS: usize = 64;
 
-/// What was noted of a user, taken out to be written.
+/// A user's queued sighting, taken out to be written.
 #[derive(Debug)]
-pub(crate) struct Noted {
+pub(crate) struct Sighting {
     pub(crate) key: Key,
     pub(crate) at: DateTime<Utc>,
-    /// The flush that was next, or under way, when the user was first noted.
+    /// Number of the flush that was current or next when the user was first queued.
     pub(crate) since: u64,
     shard: usize,
 }
 
 /// A sign-out or a `forget`, which no sighting from before it may undo.
 #[derive(Debug, Clone)]
-pub(crate) struct Strike {
+pub(crate) struct Tombstone {
     pub(crate) key: Key,
     pub(crate) kind: Kind,
     pub(crate) at: DateTime<Utc>,
     made: Instant,
-    /// The flush that was next, or under way, when it was made.
+    /// Number of the flush that was current or next when it was made.
     flush: u64,
 }
 
-impl Strike {
+impl Tombstone {
     /// How long ago it was made.
     pub(crate) fn age(&self) -> Duration {
         self.made.elapsed()
@@ -56,20 +56,20 @@ pub(crate) enum Kind {
     Forgotten,
 }
 
-/// The counters of a [`Pending`].
+/// The counters of a [`Queue`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) seen: u64,
     pub(crate) coalesced: u64,
     pub(crate) written: u64,
     pub(crate) dropped: u64,
-    pub(crate) struck: u64,
-    pub(crate) pending: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) queued: u64,
 }
 
-/// The users of one recorder that are yet to be written: each once, with the newest time.
+/// The queued users of one recorder: each once, with the newest time.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct Queue {
     shards: [Mutex<Shard>; SHARDS],
     hasher: std::hash::RandomState,
     capacity: usize,
@@ -78,11 +78,11 @@ pub(crate) struct Pending {
     /// The flush that is next, or under way.
     flush: AtomicU64,
     closed: AtomicBool,
-    /// Whether a hook wants to be told of strikes.
+    /// Whether a hook hears of tombstones.
     hooked: bool,
 }
 
-impl Pending {
+impl Queue {
     pub(crate) fn new(capacity: usize, hooked: bool) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
@@ -95,14 +95,14 @@ impl Pending {
         }
     }
 
-    /// Notes a sighting, at a time in microseconds since 1970. No I/O, and no allocation for a user who is noted
+    /// Queues a sighting, at a time in microseconds since 1970. No I/O, and no allocation for a user who is queued
     /// already.
-    pub(crate) fn note(&self, prefix: &str, user: impl Display, micros: i64) -> Result<()> {
+    pub(crate) fn enqueue(&self, prefix: &str, user: impl Display, micros: i64) -> Result<()> {
         let mut buffer = KeyBuffer::default();
         let key = buffer.key(prefix, user)?;
         let (hash, mut shard) = self.shard_of(key);
         shard.counts.seen += 1;
-        shard.end_strike(key);
+        shard.clear_tombstone(key);
         if shard.raise(hash, key, micros) {
             shard.counts.coalesced += 1;
         } else if self.closed.load(Ordering::Relaxed) || !self.take_place() {
@@ -121,47 +121,50 @@ impl Pending {
         taken
     }
 
-    /// A handle of the tracker writes a sighting itself: what is pending must not set it back, and no strike
-    /// from before holds against it.
+    /// A handle of the tracker writes a sighting itself: what is queued must not set it back, and no tombstone
+    /// from before cancels it.
     fn seen_directly(&self, key: &Key, at: DateTime<Utc>) {
         let (hash, mut shard) = self.shard_of(key.as_str());
-        shard.end_strike(key.as_str());
+        shard.clear_tombstone(key.as_str());
         shard.raise(hash, key.as_str(), at.timestamp_micros());
     }
 
-    fn strike(&self, key: &Key, kind: Kind, at: DateTime<Utc>) {
+    /// Cancels the user's queued sighting; returns whether there was one.
+    fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> bool {
         let (hash, mut shard) = self.shard_of(key.as_str());
-        if shard.remove(hash, key.as_str()) {
-            shard.counts.struck += 1;
+        let queued = shard.remove(hash, key.as_str());
+        if queued {
+            shard.counts.cancelled += 1;
             self.users.fetch_sub(1, Ordering::Relaxed);
         }
         let flush = self.flush();
-        let strike = Strike { key: key.clone(), kind, at, made: Instant::now(), flush };
+        let tombstone = Tombstone { key: key.clone(), kind, at, made: Instant::now(), flush };
         if self.hooked {
-            shard.struck.push(strike.clone());
+            shard.cancelled.push(tombstone.clone());
         }
         // Bounded as the users are; what is beyond is not looked at again.
-        shard.keep(strike, self.capacity.div_ceil(SHARDS));
+        shard.keep(tombstone, self.capacity.div_ceil(SHARDS));
+        queued
     }
 
-    /// Begins a flush: takes out everyone who is pending, and the strikes since the last flush in the order in
-    /// which they were made. A user who is in both was seen after the strike.
-    pub(crate) fn take(&self) -> (Vec<Noted>, Vec<Strike>) {
-        let (mut batch, mut struck) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
+    /// Begins a flush: takes out everyone who is queued, and the tombstones since the last flush in the order in
+    /// which they were made. A user who is in both was seen after the tombstone.
+    pub(crate) fn take(&self) -> (Vec<Sighting>, Vec<Tombstone>) {
+        let (mut batch, mut cancelled) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
         for (number, shard) in self.shards.iter().enumerate() {
-            let mut taken = lock(shard).take(&mut struck);
+            let mut taken = lock(shard).take(&mut cancelled);
             let used = taken.len();
             batch.extend(taken.drain().map(|entry| {
                 let (at, since) = (entry.at(), entry.since);
-                Noted { key: entry.key, at, since, shard: number }
+                Sighting { key: entry.key, at, since, shard: number }
             }));
             lock(shard).give_back(taken, used);
         }
-        (batch, struck)
+        (batch, cancelled)
     }
 
     /// These were written. Consecutive ones of a batch share a lock.
-    pub(crate) fn written(&self, written: &[Noted]) {
+    pub(crate) fn written(&self, written: &[Sighting]) {
         for same in written.chunk_by(|a, b| a.shard == b.shard) {
             let mut shard = lock(&self.shards[same[0].shard]);
             shard.counts.written += same.len() as u64;
@@ -170,25 +173,31 @@ impl Pending {
         self.users.fetch_sub(written.len(), Ordering::Relaxed);
     }
 
-    /// This one was not written: it is pending again, unless it was struck meanwhile.
-    pub(crate) fn not_written(&self, noted: Noted) {
-        let (hash, mut shard) = self.shard_of(noted.key.as_str());
+    /// Queues this one again, which was not written, unless it was cancelled meanwhile.
+    pub(crate) fn requeue(&self, sighting: Sighting) {
+        let (hash, mut shard) = self.shard_of(sighting.key.as_str());
         shard.arrived(1);
-        let struck = shard.strike(noted.key.as_str()).is_some_and(|strike| noted.at <= strike.at);
-        if struck {
-            shard.counts.struck += 1;
-        } else if shard.raise_since(hash, noted.key.as_str(), noted.at.timestamp_micros(), noted.since) {
+        let cancelled =
+            shard.tombstone(sighting.key.as_str()).is_some_and(|tombstone| sighting.at <= tombstone.at);
+        if cancelled {
+            shard.counts.cancelled += 1;
+        } else if shard.raise_since(
+            hash,
+            sighting.key.as_str(),
+            sighting.at.timestamp_micros(),
+            sighting.since,
+        ) {
             shard.counts.coalesced += 1;
         } else {
-            shard.insert(hash, noted.key, noted.at.timestamp_micros(), noted.since, &self.hasher);
+            shard.insert(hash, sighting.key, sighting.at.timestamp_micros(), sighting.since, &self.hasher);
             return;
         }
         self.users.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// This one cannot be written at all.
-    pub(crate) fn give_up(&self, noted: &Noted) {
-        let mut shard = lock(&self.shards[noted.shard]);
+    /// Drops this one, which cannot be written at all.
+    pub(crate) fn discard(&self, sighting: &Sighting) {
+        let mut shard = lock(&self.shards[sighting.shard]);
         shard.arrived(1);
         shard.counts.dropped += 1;
         self.users.fetch_sub(1, Ordering::Relaxed);
@@ -203,31 +212,31 @@ impl Pending {
         self.flush.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The strikes to look at when the flush of this number ends: those made while it was next or under way,
+    /// The tombstones to look at when the flush of this number ends: those made while it was next or under way,
     /// and those of at least this age.
-    pub(crate) fn strikes(&self, flush: u64, age: Duration) -> Vec<Strike> {
-        let look = |strike: &&Strike| strike.flush == flush || strike.age() >= age;
+    pub(crate) fn tombstones(&self, flush: u64, age: Duration) -> Vec<Tombstone> {
+        let look = |tombstone: &&Tombstone| tombstone.flush == flush || tombstone.age() >= age;
         self.shards
             .iter()
-            .flat_map(|shard| lock(shard).strikes().filter(look).cloned().collect::<Vec<_>>())
+            .flat_map(|shard| lock(shard).tombstones().filter(look).cloned().collect::<Vec<_>>())
             .collect()
     }
 
-    /// Whether the strike still holds: the user was not seen since, and not struck again.
-    pub(crate) fn holds(&self, strike: &Strike) -> bool {
-        let (_, shard) = self.shard_of(strike.key.as_str());
-        shard.strike(strike.key.as_str()).is_some_and(|now| now.made == strike.made)
+    /// Whether the user was not seen since the tombstone was made, and not signed out again.
+    pub(crate) fn is_active(&self, tombstone: &Tombstone) -> bool {
+        let (_, shard) = self.shard_of(tombstone.key.as_str());
+        shard.tombstone(tombstone.key.as_str()).is_some_and(|now| now.made == tombstone.made)
     }
 
-    /// The strike need not be looked at any more.
-    pub(crate) fn settle(&self, strike: &Strike) {
-        let (_, mut shard) = self.shard_of(strike.key.as_str());
-        if shard.strike(strike.key.as_str()).is_some_and(|now| now.made == strike.made) {
-            shard.end_strike(strike.key.as_str());
+    /// Drops a tombstone that has done its work.
+    pub(crate) fn resolve(&self, tombstone: &Tombstone) {
+        let (_, mut shard) = self.shard_of(tombstone.key.as_str());
+        if shard.tombstone(tombstone.key.as_str()).is_some_and(|now| now.made == tombstone.made) {
+            shard.clear_tombstone(tombstone.key.as_str());
         }
     }
 
-    /// Notes nothing more.
+    /// Queues nothing more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -253,33 +262,36 @@ impl Counts {
         self.coalesced += other.coalesced;
         self.written += other.written;
         self.dropped += other.dropped;
-        self.struck += other.struck;
-        self.pending += other.pending;
+        self.cancelled += other.cancelled;
+        self.queued += other.queued;
     }
 }
 
-/// The recorders of one tracker: none as a rule, or one.
+/// The queues of one tracker's recorders: none as a rule, or one.
 #[derive(Debug, Default)]
-pub(crate) struct Recorders(RwLock<Vec<Weak<Pending>>>);
+pub(crate) struct Queues(RwLock<Vec<Weak<Queue>>>);
 
-impl Recorders {
-    pub(crate) fn add(&self, pending: &Arc<Pending>) {
-        let mut recorders = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        recorders.retain(|other| other.strong_count() > 0);
-        recorders.push(Arc::downgrade(pending));
+impl Queues {
+    pub(crate) fn add(&self, queue: &Arc<Queue>) {
+        let mut queues = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        queues.retain(|other| other.strong_count() > 0);
+        queues.push(Arc::downgrade(queue));
     }
 
     pub(crate) fn seen(&self, key: &Key, at: DateTime<Utc>) {
-        self.each(|pending| pending.seen_directly(key, at));
+        self.each(|queue| queue.seen_directly(key, at));
     }
 
-    pub(crate) fn strike(&self, key: &Key, kind: Kind, at: DateTime<Utc>) {
-        self.each(|pending| pending.strike(key, kind, at));
+    /// Cancels the user's queued sightings; returns whether there were any.
+    pub(crate) fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> bool {
+        let mut queued = false;
+        self.each(|queue| queued |= queue.cancel(key, kind, at));
+        queued
     }
 
-    fn each(&self, f: impl Fn(&Pending)) {
-        let recorders = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        recorders.iter().filter_map(Weak::upgrade).for_each(|pending| f(&pending));
+    fn each(&self, mut f: impl FnMut(&Queue)) {
+        let queues = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().filter_map(Weak::upgrade).for_each(|queue| f(&queue));
     }
 }
 

@@ -1,11 +1,19 @@
 //! Where a server's name points to, found on a thread of its own: the system's resolver knows no deadline.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+/// Finds the addresses of a host and port.
+pub(super) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+
+/// The system's resolver.
+pub(super) fn system() -> Lookup {
+    Arc::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
+}
 
 /// A clone is a handle on the same name.
 #[derive(Debug, Clone)]
@@ -13,10 +21,10 @@ pub(super) struct Name {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     host: String,
     port: u16,
+    lookup: Lookup,
     /// For the dials that choose among several addresses.
     patience: Duration,
     state: Mutex<State>,
@@ -32,16 +40,17 @@ struct State {
 }
 
 impl Name {
-    pub(super) fn new(host: &str, port: u16, patience: Duration) -> Self {
+    pub(super) fn new(host: &str, port: u16, lookup: Lookup, patience: Duration) -> Self {
         let address = host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port));
         let state = Mutex::new(State { address, ..State::default() });
         let (host, looked) = (host.to_owned(), Condvar::new());
-        Self { shared: Arc::new(Shared { host, port, patience, state, looked }) }
+        Self { shared: Arc::new(Shared { host, port, lookup, patience, state, looked }) }
     }
 
     /// As after a fork, which leaves the thread behind that looks.
     pub(super) fn anew(&self) -> Self {
-        Self::new(&self.shared.host, self.shared.port, self.shared.patience)
+        let Shared { host, port, lookup, patience, .. } = &*self.shared;
+        Self::new(host, *port, lookup.clone(), *patience)
     }
 
     pub(super) fn known(&self) -> Option<SocketAddr> {
@@ -96,8 +105,7 @@ impl Shared {
     }
 
     fn resolve(&self) {
-        let found = (self.host.as_str(), self.port).to_socket_addrs();
-        let found = found.map(|addresses| self.choose(&addresses.collect::<Vec<_>>()));
+        let found = (self.lookup)(&self.host, self.port).map(|addresses| self.choose(&addresses));
         let mut state = self.lock();
         match found {
             Ok(Some(address)) => (state.address, state.failed) = (Some(address), None),
@@ -125,3 +133,17 @@ impl Shared {
 
 /// A dial without any time at all is refused by std.
 const MILLISECOND: Duration = Duration::from_millis(1);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, state, .. } = self;
+        f.debug_struct("Shared")
+            .field("host", host)
+            .field("port", port)
+            .field("state", state)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,11 @@ use std::{
 use memcache::exp::{Error as ClientError, MetaClient, MetaClientBuilder};
 
 use super::{
-    super::{
-        When, Write,
-        breaker::{Breaker, FAILURES},
-    },
-    name::Name,
-    probe, status, wire,
+    When, Write,
+    breaker::{Breaker, FAILURES},
+    probe,
+    resolver::{Lookup, Name},
+    status, wire,
 };
 use crate::{
     error::{Error, Result},
@@ -81,9 +80,9 @@ pub(super) struct Call {
 }
 
 impl Peer {
-    pub(super) fn new(server: Server, settings: &Settings) -> Self {
+    pub(super) fn new(server: Server, settings: &Settings, lookup: Lookup) -> Self {
         let (timeout, max_connections) = (settings.server_timeout(), settings.max_connections());
-        let name = Name::new(server.host(), server.port(), timeout / 2);
+        let name = Name::new(server.host(), server.port(), lookup, timeout / 2);
         let state = State {
             era: Era { forks: 0, opening: 0 },
             breaker: Breaker::new(timeout),
@@ -153,7 +152,7 @@ impl Peer {
         let until = (Instant::now() + timeout).min(call.began + timeout * 2);
         match self.name().known() {
             Some(address) => status::explain_error(&self.server, address, until),
-            None => Error::rejected(self.server.name(), "ERROR"),
+            None => Error::answered(self.server.name(), "ERROR"),
         }
     }
 
@@ -219,9 +218,9 @@ impl Peer {
     }
 
     /// How long to wait before the next probe; `None` where the server is not at rest.
-    pub(super) fn pause(&self, now: Instant, luck: f64) -> Option<Duration> {
+    pub(super) fn pause(&self, now: Instant, jitter: f64) -> Option<Duration> {
         let state = self.lock();
-        state.breaker.rests().then(|| state.breaker.pause(now, luck))
+        state.breaker.is_open().then(|| state.breaker.pause(now, jitter))
     }
 
     /// Lets calls through again.
@@ -230,7 +229,7 @@ impl Peer {
         if state.rest.take().is_none() {
             return;
         }
-        let rested = state.breaker.reopened(now);
+        let rested = state.breaker.close(now);
         state.era.opening += 1;
         drop(state);
         tracing::info!(server = self.server.name(), rested_ms = rested.as_millis() as u64, "memcached found");
@@ -246,7 +245,7 @@ impl Peer {
 }
 
 fn out_of_memory<T>(outcome: &Result<T>) -> bool {
-    matches!(outcome, Err(Error::Rejected { message, .. }) if message.starts_with("out of memory"))
+    matches!(outcome, Err(Error::Server { message, .. }) if message.starts_with("out of memory"))
 }
 
 impl State {

@@ -23,7 +23,7 @@ pub(super) fn start(peer: &Arc<Peer>) -> io::Result<Sender<()>> {
 
 fn run(peer: &Weak<Peer>, end: &Receiver<()>) {
     // Not held while it sleeps: the last handle of a tracker shall end this thread.
-    while let Some(pause) = peer.upgrade().and_then(|peer| peer.pause(Instant::now(), luck())) {
+    while let Some(pause) = peer.upgrade().and_then(|peer| peer.pause(Instant::now(), jitter())) {
         if end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             return;
         }
@@ -43,6 +43,6 @@ fn answers(peer: &Peer) -> bool {
 }
 
 /// 0 to 1: std seeds its hashers at random.
-fn luck() -> f64 {
+fn jitter() -> f64 {
     f64::from((RandomState::new().hash_one(0) >> 32) as u32) / f64::from(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! One part of the pending users, under a lock of its own.
+//! One part of the queued users, under a lock of its own.
 
 use std::{
     collections::HashMap,
@@ -9,16 +9,16 @@ use std::{
 use chrono::{DateTime, Utc};
 use hashbrown::HashTable;
 
-use super::{Counts, Strike};
+use super::{Counts, Tombstone};
 use crate::record::Key;
 
-/// Kept small: there is one for each pending user.
+/// Kept small: there is one for each queued user.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: Key,
     /// Microseconds since 1970.
     micros: i64,
-    /// The flush that was next, or under way, when the user was first noted.
+    /// Number of the flush that was current or next when the user was first queued.
     pub(super) since: u64,
 }
 
@@ -35,20 +35,20 @@ pub(super) struct Shard {
     spare: HashTable<Entry>,
     /// How many were taken and are neither written nor back.
     under_way: usize,
-    strikes: HashMap<Key, Strike>,
-    /// The strikes since the last flush, for the hook.
-    pub(super) struck: Vec<Strike>,
+    tombstones: HashMap<Key, Tombstone>,
+    /// The tombstones since the last flush, for the hook.
+    pub(super) cancelled: Vec<Tombstone>,
     pub(super) counts: Counts,
 }
 
 impl Shard {
-    /// Raises the time of a user who is pending already; says whether one is.
+    /// Raises the time of a user who is queued already; returns whether one is.
     pub(super) fn raise(&mut self, hash: u64, key: &str, micros: i64) -> bool {
         let entry = self.entries.find_mut(hash, |entry| entry.key.as_str() == key);
         entry.map(|entry| entry.micros = entry.micros.max(micros)).is_some()
     }
 
-    /// Puts back what was taken; says whether the user was noted again meanwhile.
+    /// Puts back what was taken; returns whether the user was queued again meanwhile.
     pub(super) fn raise_since(&mut self, hash: u64, key: &str, micros: i64, since: u64) -> bool {
         let again = self.raise(hash, key, micros);
         if let Some(entry) = self.entries.find_mut(hash, |entry| entry.key.as_str() == key) {
@@ -62,13 +62,13 @@ impl Shard {
         self.entries.insert_unique(hash, entry, |entry| self::hash(hasher, entry.key.as_str()));
     }
 
-    /// Says whether the user was pending.
+    /// Returns whether the user was queued.
     pub(super) fn remove(&mut self, hash: u64, key: &str) -> bool {
         self.entries.find_entry(hash, |entry| entry.key.as_str() == key).map(|found| found.remove()).is_ok()
     }
 
-    pub(super) fn take(&mut self, struck: &mut Vec<Strike>) -> HashTable<Entry> {
-        struck.append(&mut self.struck);
+    pub(super) fn take(&mut self, cancelled: &mut Vec<Tombstone>) -> HashTable<Entry> {
+        cancelled.append(&mut self.cancelled);
         let taken = mem::replace(&mut self.entries, mem::take(&mut self.spare));
         self.under_way += taken.len();
         taken
@@ -86,29 +86,29 @@ impl Shard {
         self.under_way = self.under_way.saturating_sub(count);
     }
 
-    pub(super) fn strike(&self, key: &str) -> Option<&Strike> {
-        self.strikes.get(key)
+    pub(super) fn tombstone(&self, key: &str) -> Option<&Tombstone> {
+        self.tombstones.get(key)
     }
 
-    pub(super) fn strikes(&self) -> impl Iterator<Item = &Strike> {
-        self.strikes.values()
+    pub(super) fn tombstones(&self) -> impl Iterator<Item = &Tombstone> {
+        self.tombstones.values()
     }
 
-    pub(super) fn keep(&mut self, strike: Strike, at_most: usize) {
-        if self.strikes.len() < at_most {
-            self.strikes.insert(strike.key.clone(), strike);
+    pub(super) fn keep(&mut self, tombstone: Tombstone, at_most: usize) {
+        if self.tombstones.len() < at_most {
+            self.tombstones.insert(tombstone.key.clone(), tombstone);
         }
     }
 
-    /// The user was seen, so that no strike from before holds any more.
-    pub(super) fn end_strike(&mut self, key: &str) {
-        if !self.strikes.is_empty() {
-            self.strikes.remove(key);
+    /// Drops the tombstone of a user who was seen since.
+    pub(super) fn clear_tombstone(&mut self, key: &str) {
+        if !self.tombstones.is_empty() {
+            self.tombstones.remove(key);
         }
     }
 
     pub(super) fn counts(&self) -> Counts {
-        Counts { pending: (self.entries.len() + self.under_way) as u64, ..self.counts }
+        Counts { queued: (self.entries.len() + self.under_way) as u64, ..self.counts }
     }
 }
 

@@ -15,11 +15,9 @@ use tokio::{
 };
 
 use super::{
-    super::{
-        Item, PIECE, Write,
-        sharding::{Placement, gather},
-    },
+    BATCH_MAX, Item, Write,
     peer::{self, Call, Era, Peer},
+    sharding::{Placement, gather},
     status::{self, ServerStatus},
     wire,
 };
@@ -85,13 +83,13 @@ impl AsyncMemcached {
         self.holder(key).run(wire::delete(key, None)).await.map(|done| wire::done(&done))
     }
 
-    pub(crate) async fn servers(&self) -> Vec<ServerStatus> {
+    pub(crate) async fn server_status(&self) -> Vec<ServerStatus> {
         let asked = self.servers.iter().map(async |server| {
             let peer = server.peer.clone();
             let asked = spawn_blocking(move || status::ask(&peer)).await;
             asked.unwrap_or_else(|_| ServerStatus {
                 server: server.peer.server.name().to_owned(),
-                info: Err(server.shut_down()),
+                info: Err(shut_down()),
             })
         });
         join_all(asked).await
@@ -138,9 +136,9 @@ impl Asynchronous {
         operation: impl Fn(&T) -> O,
     ) -> Vec<Result<O::Output>> {
         let ask = async |piece: &[T]| self.run_piece(piece.iter().map(&operation).collect()).await;
-        let (first, more) = items.split_at(items.len().min(PIECE));
+        let (first, more) = items.split_at(items.len().min(BATCH_MAX));
         let mut outcomes = ask(first).await;
-        for piece in more.chunks(PIECE) {
+        for piece in more.chunks(BATCH_MAX) {
             match peer::lost(&outcomes) {
                 None => outcomes.append(&mut ask(piece).await),
                 Some(error) => outcomes.extend(piece.iter().map(|_| Err(error.clone()))),
@@ -199,14 +197,14 @@ impl Asynchronous {
             None => {
                 let peer = self.peer.clone();
                 let found = spawn_blocking(move || peer.address(call, until)).await;
-                found.map_err(|_| self.shut_down())??
+                found.map_err(|_| shut_down())??
             }
         };
         // From an address: nothing is resolved here, and nothing dialled.
         let made = self.peer.builder(self.peer.timeout).connect_async(address).await;
         let made = made.map_err(|error| {
             let told = self.peer.error(self.peer.timeout, Instant::now(), error);
-            told.unwrap_or_else(|| self.shut_down())
+            told.unwrap_or_else(shut_down)
         })?;
         let mut client = self.lock();
         match &*client {
@@ -222,17 +220,17 @@ impl Asynchronous {
         }
         let (peer, call) = (self.peer.clone(), ready.call);
         let explained = spawn_blocking(move || peer.explain(call, peer.timeout)).await;
-        explained.unwrap_or_else(|_| self.shut_down())
-    }
-
-    /// Of a call that is still waited for when its runtime ends.
-    fn shut_down(&self) -> Error {
-        Error::unavailable(self.peer.server.name(), std::io::Error::other("the runtime is shutting down"))
+        explained.unwrap_or_else(|_| shut_down())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Era, AsyncMetaClient)>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of a call that is still waited for when its runtime ends.
+fn shut_down() -> Error {
+    Error::system(std::io::Error::other("the runtime is shutting down"))
 }
 
 impl fmt::Debug for Asynchronous {

@@ -1,8 +1,8 @@
-//! Settings that are one of a few words: the record and the store go by them.
+//! Settings that are one of a few words.
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{Quoted, SettingsError};
+use crate::error::{EscapedQuoted, SettingsError};
 
 /// An enum whose variants have names in files, in the environment and on command lines.
 macro_rules! choices {
@@ -31,7 +31,7 @@ macro_rules! choices {
                     $($text => Ok(Self::$variant),)*
                     _ => {
                         let known = [$(concat!("\"", $text, "\"")),*].join(", ");
-                        Err(SettingsError::new($setting, Quoted(text), format!("it is one of {known}")))
+                        Err(SettingsError::new($setting, EscapedQuoted(text), format!("it is one of {known}")))
                     }
                 }
             }

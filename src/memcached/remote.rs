@@ -48,7 +48,7 @@ impl Remote {
         if status::says_connection_limit(words) {
             return status::connection_limit(&self.0.server);
         }
-        Error::rejected(self.name(), words)
+        Error::answered(self.name(), words)
     }
 }
 

@@ -4,9 +4,9 @@ use std::{io, time::Duration};
 
 use memcache::exp::{Delete, Error as ClientError, Get, GetResult, Meta, MutationResult, Set, Ttl};
 
-use super::super::{Item, When, Write};
+use super::{Item, When, Write};
 use crate::{
-    error::{Error, Shown},
+    error::{Error, Escaped},
     record::{Key, Value},
     settings::Server,
 };
@@ -78,10 +78,10 @@ pub(super) fn error(
         }
         // From a server at its connection limit, and from one that does not know the command.
         ClientError::Rejected(message) if message == "ERROR" => return None,
-        ClientError::Server(message) | ClientError::Rejected(message) => Error::rejected(name, &message),
+        ClientError::Server(message) | ClientError::Rejected(message) => Error::answered(name, &message),
         // It quotes what the server said, of any length.
         ClientError::Protocol(message) => {
-            let message = Shown(&message).to_string();
+            let message = Escaped(&message).to_string();
             Error::unavailable(name, io::Error::new(io::ErrorKind::InvalidData, message))
         }
         // Usage errors, which a legal key, a value and an expiry of at least a second cannot cause.

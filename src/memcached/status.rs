@@ -7,14 +7,18 @@ use std::{
 };
 
 use chrono::{TimeDelta, Utc};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::peer::Peer;
 use crate::{
-    error::{Error, Result, Shown},
+    error::{Error, Escaped, Result},
     settings::Server,
 };
 
 /// One server of a tracker, for health checks.
+///
+/// Serializes with the same keys whether it is up or down, null if unknown: `server`, `status` (`"up"` or `"down"`),
+/// `version`, `latency_us`, `clock_offset_s`, `connections`, `max_connections` and `error` (an [`Error`]).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerStatus {
@@ -41,6 +45,22 @@ pub struct ServerInfo {
     pub max_connections: u64,
 }
 
+impl Serialize for ServerStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let info = self.info.as_ref().ok();
+        let mut fields = serializer.serialize_struct("ServerStatus", 8)?;
+        fields.serialize_field("server", &self.server)?;
+        fields.serialize_field("status", if info.is_some() { "up" } else { "down" })?;
+        fields.serialize_field("version", &info.map(|info| &info.version))?;
+        fields.serialize_field("latency_us", &info.map(|info| info.latency.as_micros() as u64))?;
+        fields.serialize_field("clock_offset_s", &info.map(|info| info.clock_offset.num_seconds()))?;
+        fields.serialize_field("connections", &info.map(|info| info.connections))?;
+        fields.serialize_field("max_connections", &info.map(|info| info.max_connections))?;
+        fields.serialize_field("error", &self.info.as_ref().err())?;
+        fields.end()
+    }
+}
+
 /// More than any version answers.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -64,16 +84,16 @@ fn info(peer: &Peer) -> Result<ServerInfo> {
             let (key, value) = line.strip_prefix("STAT ")?.split_once(' ')?;
             (key == name).then_some(value)
         });
-        let unknown = || Error::rejected(server.name(), answer.lines.first().map_or("", String::as_str));
+        let unknown = || Error::answered(server.name(), answer.lines.first().map_or("", String::as_str));
         found.ok_or_else(unknown)
     };
     let number = |name: &str| {
         let value = stat(name)?;
-        value.parse::<u64>().map_err(|_| Error::rejected(server.name(), &format!("STAT {name} {value}")))
+        value.parse::<u64>().map_err(|_| Error::answered(server.name(), &format!("STAT {name} {value}")))
     };
     let time = i64::try_from(number("time")?).unwrap_or(i64::MAX);
     Ok(ServerInfo {
-        version: Shown(stat("version")?).to_string(),
+        version: Escaped(stat("version")?).to_string(),
         latency: answer.latency,
         clock_offset: TimeDelta::try_seconds(time.saturating_sub(asked.timestamp()))
             .unwrap_or(TimeDelta::MAX),
@@ -93,7 +113,7 @@ pub(super) fn explain_error(server: &Server, address: SocketAddr, until: Instant
     }
     let version = lines.iter().find_map(|line| line.strip_prefix("VERSION "));
     let version = version.map(|version| format!(", this is {version}")).unwrap_or_default();
-    Error::rejected(server.name(), &format!("ERROR; meta commands need memcached 1.6{version}"))
+    Error::answered(server.name(), &format!("ERROR; meta commands need memcached 1.6{version}"))
 }
 
 /// Whether a memcached answers there that takes connections, whatever it answers.

@@ -1,0 +1,158 @@
+//! A server behind a name: the name comes late, moves, or never resolves. The resolver is the test's own.
+
+use std::{
+    io::{self, BufRead, BufReader, ErrorKind, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::Lookup;
+use crate::{
+    error::{Error, Result},
+    memcached::Memcached,
+    record::Key,
+    settings::{Servers, Settings},
+};
+
+/// A memcached in which nothing is stored, ended with its connections when it is dropped.
+struct Empty {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Empty {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, ended) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let end = ended.clone();
+        let thread = thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming().map_while(io::Result::ok) {
+                if end.load(Ordering::SeqCst) {
+                    break;
+                }
+                open.push(stream.try_clone().unwrap());
+                thread::spawn(move || answer(&stream));
+            }
+            open.into_iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        });
+        Self { address, ended, thread: Some(thread) }
+    }
+}
+
+fn answer(mut stream: &TcpStream) {
+    for line in BufReader::new(stream).lines().map_while(io::Result::ok) {
+        let _ = stream.write_all(if line.starts_with("mn") { b"MN\r\n" } else { b"EN\r\n" });
+    }
+}
+
+impl Drop for Empty {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        // Wakes the listener, so that it sees the end.
+        drop(TcpStream::connect(self.address));
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn named(lookup: &Lookup) -> Memcached {
+    let settings = Settings::default().with_servers(["cache.test"]);
+    let Servers::Memcached(servers) = settings.check().unwrap() else { panic!("a server") };
+    Memcached::with_lookup(servers, &settings, lookup)
+}
+
+/// A name without an address until it is given one.
+fn movable() -> (Lookup, Arc<Mutex<Option<SocketAddr>>>) {
+    let address = Arc::new(Mutex::new(None));
+    let now = address.clone();
+    let nowhere = || io::Error::new(ErrorKind::NotFound, "no such name");
+    (Arc::new(move |_, _| now.lock().unwrap().map(|address| vec![address]).ok_or_else(nowhere)), address)
+}
+
+fn ask(memcached: &Memcached) -> Result<()> {
+    memcached.get(&Key::from("seen_alice")).map(|found| assert_eq!(found, None))
+}
+
+#[track_caller]
+fn until(mut met: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !met() {
+        assert!(began.elapsed() < Duration::from_secs(10), "still not so after ten seconds");
+        thread::sleep(Duration::from_millis(5));
+    }
+    began.elapsed()
+}
+
+fn circuit_is_open(memcached: &Memcached) -> bool {
+    matches!(ask(memcached), Err(Error::Unavailable { source, .. }) if source.to_string().contains("at rest"))
+}
+
+#[test]
+fn a_server_that_moves_behind_its_name_is_found() {
+    let (lookup, address) = movable();
+    let here = Empty::start();
+    *address.lock().unwrap() = Some(here.address);
+    let memcached = named(&lookup);
+    ask(&memcached).unwrap();
+    drop(here);
+    until(|| circuit_is_open(&memcached));
+    let there = Empty::start();
+    *address.lock().unwrap() = Some(there.address);
+    let took = until(|| ask(&memcached).is_ok());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_name_that_is_not_there_at_the_start_is_found_when_it_is() {
+    let (lookup, address) = movable();
+    let memcached = named(&lookup);
+    let Err(Error::Unavailable { server, source }) = ask(&memcached) else { panic!("there is no name") };
+    assert_eq!((server.as_str(), source.to_string().as_str()), ("cache.test:11211", "no such name"));
+    until(|| circuit_is_open(&memcached));
+    let there = Empty::start();
+    *address.lock().unwrap() = Some(there.address);
+    let took = until(|| ask(&memcached).is_ok());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_resolver_that_hangs_costs_half_a_timeout_and_one_thread() {
+    let there = Empty::start();
+    let (end, ended) = mpsc::channel::<()>();
+    let (address, ended, lookups) = (there.address, Mutex::new(ended), Arc::new(AtomicUsize::new(0)));
+    let counted = lookups.clone();
+    let lookup: Lookup = Arc::new(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let _ = ended.lock().unwrap().recv();
+        Ok(vec![address])
+    });
+    let memcached = named(&lookup);
+    // Half a timeout is 50 ms; on a machine with other work any one call may be held up.
+    let best = (0..3).map(|_| {
+        let began = Instant::now();
+        let Err(Error::Unavailable { source, .. }) = ask(&memcached) else { panic!("nothing is resolved") };
+        assert_eq!(source.to_string(), "its name is still being resolved");
+        thread::sleep(Duration::from_millis(110)); // failures that lie closer count as one
+        began.elapsed() - Duration::from_millis(110)
+    });
+    let best = best.min().unwrap();
+    assert!(best < Duration::from_millis(100), "{best:?}");
+    assert!(circuit_is_open(&memcached));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| ask(&memcached).unwrap_err());
+        }
+    });
+    // The probes wait for the same thread.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(lookups.load(Ordering::SeqCst), 1);
+    drop(end);
+    until(|| ask(&memcached).is_ok());
+}

@@ -1,0 +1,118 @@
+//! What a program can ask of an error, and how an error and the other answers serialize.
+
+use std::io::{Read, Write};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use last_seen::{Error, Recorder, Settings, Tracker};
+use last_seen_tests::{Fake, Memcached};
+use serde_json::{Value, json};
+
+#[track_caller]
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap()
+}
+
+#[test]
+fn an_error_names_its_kind_and_its_server() {
+    let memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    let invalid = tracker.seen("Alice Smith").unwrap_err();
+    let message = r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name"#;
+    assert_eq!(json(&invalid), json!({"kind": "invalid_user", "server": null, "message": message}));
+    let Error::InvalidUser(error) = invalid else { panic!() };
+    assert_eq!(error.user(), "Alice Smith");
+    assert!(error.reason().starts_with("a blank at byte 5"), "{}", error.reason());
+
+    let settings = Tracker::new(Settings::default().with_key_prefix("a b")).unwrap_err();
+    assert_eq!((settings.kind(), settings.server()), ("settings", None));
+    let Error::Settings(error) = settings else { panic!() };
+    assert_eq!((error.setting(), error.value()), ("key_prefix", r#""a b""#));
+    assert!(error.reason().contains("no blank"), "{}", error.reason());
+
+    memcached.set("seen_bob", 4, b"soon");
+    let record = tracker.last_seen("bob").unwrap_err();
+    let message = r#"the value under "seen_bob" is not a time that can be believed: flags 4, 4 bytes, beginning "soon""#;
+    assert_eq!(json(&record), json!({"kind": "invalid_record", "server": null, "message": message}));
+    let Error::InvalidRecord { source, .. } = record else { panic!() };
+    assert_eq!((source.bytes(), source.time()), (Some(&b"soon"[..]), None));
+
+    let ahead = Utc::now() + TimeDelta::hours(1);
+    tracker.seen_at("carol", ahead).unwrap();
+    let Error::InvalidRecord { source, .. } = tracker.last_seen("carol").unwrap_err() else { panic!() };
+    assert_eq!((source.bytes(), source.time().map(|at| at.timestamp())), (None, Some(ahead.timestamp())));
+
+    let time = tracker.seen_at("dave", "1969-07-20T20:17:40Z".parse().unwrap()).unwrap_err();
+    let message = "1969-07-20 20:17:40 UTC cannot be stored: it is not in the years 1970 to 9999";
+    assert_eq!(json(&time), json!({"kind": "invalid_time", "server": null, "message": message}));
+
+    let down = Tracker::connect("127.0.0.1:1").unwrap().seen("erin").unwrap_err();
+    assert_eq!(down.server(), Some("127.0.0.1:1"));
+    let message = "Connection refused (os error 111)";
+    assert_eq!(json(&down), json!({"kind": "unavailable", "server": "127.0.0.1:1", "message": message}));
+
+    let fake = Fake::start(|mut stream| {
+        let _ = stream.read(&mut [0; 100]);
+        let _ = stream.write_all(b"SERVER_ERROR busy\r\n");
+    });
+    let server = Tracker::connect(&fake.address()).unwrap().seen("erin").unwrap_err();
+    assert_eq!(json(&server), json!({"kind": "server", "server": fake.address(), "message": "busy"}));
+
+    let recorder = Recorder::new(Tracker::in_memory());
+    recorder.clone().close().unwrap();
+    assert_eq!(
+        json(&recorder.flush().unwrap_err()),
+        json!({"kind": "closed", "server": null, "message": "the recorder is closed"})
+    );
+}
+
+#[test]
+fn a_record_serializes_with_the_same_keys_whatever_is_stored() {
+    let memcached = Memcached::start();
+    let (tracker, server) = (memcached.tracker(), memcached.address());
+    let nothing = json(&tracker.inspect("alice").unwrap());
+    assert_eq!(nothing, json!({"server": server, "key": "seen_alice", "stored": null}));
+
+    let at = DateTime::from_timestamp(1_795_489_200, 0).unwrap();
+    let written = json(&tracker.preview("alice", at).unwrap());
+    let stored = json!({
+        "flags": 0, "bytes": "1795489200", "expires_in_s": 604_800, "last_seen": "2026-11-24T03:00:00Z", "error": null,
+    });
+    assert_eq!(written, json!({"server": server, "key": "seen_alice", "stored": stored}));
+
+    memcached.set("seen_alice", 4, b"\x04so\"on");
+    let unreadable = json(&tracker.inspect("alice").unwrap());
+    let stored = &unreadable["stored"];
+    assert_eq!((&stored["bytes"], &stored["expires_in_s"]), (&json!(r#"\x04so\"on"#), &Value::Null));
+    assert_eq!((&stored["last_seen"], &stored["error"]["kind"]), (&Value::Null, &json!("invalid_record")));
+}
+
+#[test]
+fn a_server_serializes_with_the_same_keys_whether_it_is_up_or_down() {
+    let memcached = Memcached::start();
+    let both = format!("{},127.0.0.1:1", memcached.address());
+    let [up, down] = &Tracker::connect(&both).unwrap().server_status()[..] else { panic!() };
+    let [up, down] = [json(up), json(down)];
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&up), keys(&down));
+    assert_eq!((&up["server"], &up["status"]), (&json!(memcached.address()), &json!("up")));
+    assert!(up["version"].is_string() && up["latency_us"].is_u64() && up["connections"].is_u64(), "{up}");
+    assert_eq!((&up["max_connections"], &up["error"]), (&json!(1024), &Value::Null));
+    assert_eq!((&down["status"], &down["version"]), (&json!("down"), &Value::Null));
+    assert_eq!(down["error"]["kind"], "unavailable");
+}
+
+#[test]
+fn what_a_recorder_and_a_restore_did_serializes() {
+    let tracker = Tracker::in_memory();
+    let restored = tracker.restore([("alice", Utc::now())]);
+    assert_eq!(json(&restored), json!({"written": 1, "skipped": 0, "failed": 0}));
+    let recorder = Recorder::new(tracker);
+    recorder.seen("alice");
+    recorder.seen("Alice Smith");
+    recorder.flush().unwrap();
+    let expected = json!({
+        "seen": 1, "coalesced": 0, "written": 1, "dropped": 0, "cancelled": 0, "queued": 0, "invalid_users": 1,
+        "failed_writes": 0,
+    });
+    assert_eq!(json(&recorder.stats()), expected);
+}
