@@ -94,6 +94,8 @@ mod who;
 
 #[cfg(feature = "tokio")]
 pub use async_tracker::AsyncTracker;
+/// The crate whose times the public API takes and gives.
+pub use chrono;
 pub use error::{Error, InvalidRecordError, InvalidUserError, Result, SettingsError};
 pub use global::{global, set_global};
 pub use memcached::{ServerInfo, ServerStatus};
