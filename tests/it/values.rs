@@ -151,6 +151,6 @@ fn what_would_be_written_is_what_is_written() {
     assert!(matches!(cache.tracker.preview("a b", at), Err(Error::InvalidUser(_))));
     assert!(matches!(
         cache.tracker.preview("alice", DateTime::UNIX_EPOCH - TimeDelta::seconds(1)),
-        Err(Error::InvalidRecord { .. })
+        Err(Error::InvalidTime { .. })
     ));
 }
