@@ -1,46 +1,45 @@
 //! The tracker for async code.
 
-use std::{fmt::Display, future::Future, sync::Arc};
+use std::{fmt::Display, future::Future};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     error::Result,
-    memcached::ServerStatus,
+    memcached::{Found, ServerStatus},
     presence::Presence,
     queue::Kind,
     settings::Settings,
-    store::AsyncStore,
+    store::Store,
     tracker::{RecordInfo, RestoreSummary, Tracker},
 };
 
 /// [`Tracker`] for async code on tokio: the same verbs, on the same store. A clone is a handle on the same store.
 ///
-/// Several servers are asked at once. Every call can be cancelled at any point: a connection in the middle of an
-/// exchange is closed, and a write that was cancelled may or may not have arrived. Records in process and pending
-/// sightings are those of the tracker that it was made from; its connections are its own.
+/// It shares everything with the tracker that it was made from: records and queued sightings, servers, connections with
+/// their limit, and circuit breakers. It asks several servers at once. Every call can be cancelled at any point: that
+/// closes a connection in the middle of an exchange, and a write that was cancelled may or may not have arrived.
 ///
 /// For request code prefer a [`Recorder`](crate::Recorder), which needs no runtime and costs no round trip.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), last_seen::Error> {
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(async {
 /// use last_seen::{AsyncTracker, Tracker};
 ///
 /// let tracker = AsyncTracker::from(Tracker::connect("memory:")?);
 /// tracker.seen("alice").await?;
 /// assert!(tracker.online("alice").await?);
-/// # Ok(()) }
+/// # Ok::<(), last_seen::Error>(()) }).unwrap();
 /// ```
 #[derive(Debug, Clone)]
 pub struct AsyncTracker {
     tracker: Tracker,
-    store: Arc<AsyncStore>,
 }
 
 impl From<Tracker> for AsyncTracker {
     fn from(tracker: Tracker) -> Self {
-        let store = Arc::new(tracker.store().asynchronous());
-        Self { tracker, store }
+        Self { tracker }
     }
 }
 
@@ -48,6 +47,10 @@ impl AsyncTracker {
     /// The blocking tracker on the same store.
     pub fn blocking(&self) -> &Tracker {
         &self.tracker
+    }
+
+    fn store(&self) -> &Store {
+        self.tracker.store()
     }
 
     /// The settings it was made with.
@@ -70,7 +73,7 @@ impl AsyncTracker {
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> impl Future<Output = Result<()>> + Send {
         // Here and below: the user is not kept across a wait, so that the future is Send whatever it is.
         let key = self.tracker.key(user);
-        async move { self.store.set(&self.tracker.sighting(key?, at)?).await.map(drop) }
+        async move { self.store().set_async(&self.tracker.sighting(key?, at)?).await.map(drop) }
     }
 
     /// As [`Tracker::last_seen`].
@@ -102,8 +105,9 @@ impl AsyncTracker {
         let key = self.tracker.key(user);
         async move {
             let key = key?;
-            let value = self.store.get(&key).await?;
-            self.tracker.presence_in(&key, value.as_ref(), Utc::now())
+            let read = |found: Found<'_>| self.tracker.seen_in(key.as_str(), found, Utc::now());
+            let seen = self.store().get_async(&key, read).await?;
+            Ok(self.tracker.presence_of(seen, Utc::now()))
         }
     }
 
@@ -114,8 +118,10 @@ impl AsyncTracker {
     ) -> impl Future<Output = Vec<Result<Presence>>> + Send {
         let keys = self.tracker.keys(users);
         async move {
-            let values = self.store.get_many(keys.iter().flatten().collect()).await;
-            self.tracker.presences_in(keys, values)
+            let now = Utc::now();
+            let seen =
+                self.store().get_many_async(&keys, |key, found| self.tracker.seen_in(key, found, now)).await;
+            self.tracker.presences_of(keys, seen, now)
         }
     }
 
@@ -128,9 +134,10 @@ impl AsyncTracker {
         async move {
             let key = key?;
             let (now, queued) = self.tracker.cancel(&key, Kind::SignedOut);
-            let Some(value) = self.store.get(&key).await? else { return Ok(queued) };
-            if let Some(write) = self.tracker.signing_out(key, now, &value)? {
-                self.store.set(&write).await?;
+            let known = |found: Found<'_>| Ok(self.tracker.seen_in(key.as_str(), found, now).ok());
+            let Some(known) = self.store().get_async(&key, known).await? else { return Ok(queued) };
+            if let Some(write) = self.tracker.signing_out(key, now, known)? {
+                self.store().set_async(&write).await?;
             }
             Ok(true)
         }
@@ -145,7 +152,7 @@ impl AsyncTracker {
         async move {
             let key = key?;
             let (_, queued) = self.tracker.cancel(&key, Kind::Forgotten);
-            Ok(self.store.delete(&key).await? || queued)
+            Ok(self.store().delete_async(&key).await? || queued)
         }
     }
 
@@ -156,7 +163,7 @@ impl AsyncTracker {
     ) -> RestoreSummary {
         let (mut restored, mut pieces) = (RestoreSummary::default(), self.tracker.pieces(records));
         while let Some(piece) = pieces.next(&mut restored) {
-            restored.count(self.store.set_many(&piece).await);
+            restored.count(self.store().set_many_async(&piece).await);
         }
         restored
     }
@@ -169,13 +176,14 @@ impl AsyncTracker {
         let key = self.tracker.key(user);
         async move {
             let key = key?;
-            let item = self.store.inspect(&key).await?;
-            Ok(self.tracker.inspection(&key, item))
+            let detail = self.store().detail_async(&key).await?;
+            let item = self.store().item_async(&key).await?;
+            Ok(self.tracker.record_info(&key, item.map(|item| item.value), detail))
         }
     }
 
     /// As [`Tracker::server_status`], with all servers asked at once.
     pub async fn server_status(&self) -> Vec<ServerStatus> {
-        self.store.server_status().await
+        self.store().server_status_async().await
     }
 }

@@ -63,8 +63,8 @@ pub enum Error {
         source: Arc<io::Error>,
     },
 
-    /// The server answered with an error: out of memory, a value too large, meta commands unknown (memcached
-    /// before 1.6).
+    /// The server answered with an error: out of memory, a login that is missing or wrong, a backend of a proxy
+    /// that is down. The server itself is up, so its circuit stays closed.
     #[error("memcached at {server} answered {}", EscapedQuoted(message))]
     Server {
         /// The server as the settings name it.

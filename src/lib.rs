@@ -19,14 +19,14 @@
 //!
 //! # In a view that must not fail
 //!
-//! A cache that cannot be asked is not a user who was never seen:
+//! "memcached is down" and "never seen" are different answers. Show them differently:
 //!
 //! ```
 //! # let tracker = last_seen::Tracker::in_memory();
 //! let text = match tracker.presence("alice").ok() {
 //!     Some(presence) if presence.online => "online".to_owned(),
 //!     Some(presence) => format!("last seen {}", presence.ago()),
-//!     None => "not known".to_owned(),
+//!     None => "unknown".to_owned(),
 //! };
 //! assert_eq!(text, "last seen awhile ago");
 //! ```
@@ -55,6 +55,15 @@
 //!
 //! Key `seen_<user>`, value the Unix time in ASCII digits, client flags 0, expiry 7 days. Every memcached
 //! client of every language reads and writes that with one call.
+//!
+//! # Where memcached is
+//!
+//! memcached 1.4 or later, or twemproxy, by the classic text protocol: over TCP, a Unix socket or, with the feature
+//! `tls`, TLS; with or without a password; one server or several. [`Settings::with_servers`] has every form of an
+//! address. Blocking calls, async calls and recorder share the connections of a tracker, and a circuit breaker for
+//! each server makes calls fail fast while it is down. A program that forks creates its tracker after forking.
+//!
+//! The feature `meta`, which is on by default, adds to [`Tracker::inspect`] what only memcached's meta commands tell.
 //!
 //! # Who is online
 //!
@@ -113,11 +122,9 @@ pub use who::Watch;
 /// The reader of values, for `fuzz/`: takes the first byte for the flags.
 #[cfg(fuzzing)]
 pub fn fuzz_value(bytes: &[u8]) {
-    let key = record::Key::from("seen_fuzz");
     let [flags, bytes @ ..] = bytes else { return };
-    let value = record::Value { flags: (*flags).into(), bytes: bytes.to_vec() };
     let codec = record::Codec::new(std::time::Duration::from_secs(300));
-    if let Err(error) = codec.decode(&key, &value, chrono::Utc::now()) {
+    if let Err(error) = codec.decode("seen_fuzz", (*flags).into(), bytes, chrono::Utc::now()) {
         let _ = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
     }
 }

@@ -1,40 +1,50 @@
-//! The memcached client: several servers as one. Nothing outside this folder names the crate `memcache`.
+//! The memcached client: several servers as one, by the classic text protocol on connections of our own.
 
-#[cfg(feature = "tokio")]
-mod asynchronous;
+mod address;
 mod blocking;
 mod breaker;
-mod peer;
+mod connection;
+mod link;
+#[cfg(feature = "meta")]
+mod meta;
+mod page;
+mod pool;
 mod probe;
+mod protocol;
 #[cfg(feature = "who")]
 mod remote;
 mod resolver;
+mod server;
 mod sharding;
-mod slots;
 mod status;
-mod wire;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 use std::{sync::Arc, time::Duration};
 
-use memcache::exp::Operation;
-
-#[cfg(feature = "tokio")]
-pub(crate) use asynchronous::AsyncMemcached;
+pub(crate) use protocol::Found;
 #[cfg(feature = "who")]
-pub(crate) use remote::Remote;
+pub(crate) use remote::{Closer, LineConnection, Remote};
 pub use status::{ServerInfo, ServerStatus};
 
+#[cfg(feature = "tokio")]
+pub(crate) use self::tokio::Tokio;
 use crate::{
     error::Result,
     record::{Key, Value},
-    settings::{Server, Settings},
+    settings::{self, Settings},
 };
-use blocking::Blocking;
-use peer::Peer;
+pub(crate) use blocking::Blocking;
+use link::Link;
+pub(crate) use link::run_through;
+use protocol::{Asked, Change, Changes, Get};
 use resolver::Lookup;
-use sharding::{Placement, gather};
+use server::Server;
+use sharding::Placement;
 
-/// The most that a server is asked at a time. All of it is sent before an answer is read, in one `server_timeout`.
+/// The most that a server is asked at a time, in one `server_timeout`.
 pub(crate) const BATCH_MAX: usize = 1_000;
 
 /// One write.
@@ -61,118 +71,199 @@ pub(crate) enum When {
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) value: Value,
-    /// How long it will be kept; `None` for as long as there is room.
-    pub(crate) expires_in: Option<Duration>,
-    /// Differs after each write.
+    /// Differs after each write; 0 on a server without CAS.
     pub(crate) cas: u64,
 }
 
-/// Some memcached servers, each with a client of its own.
-#[derive(Debug)]
+impl Item {
+    pub(crate) fn new(found: Found<'_>) -> Self {
+        Self { value: Value { flags: found.flags, bytes: found.bytes.to_vec() }, cas: found.cas }
+    }
+}
+
+/// What a store tells of an item beside its value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Detail {
+    /// How long it will be kept; `None` if that is unknown, or for as long as there is room.
+    pub(crate) expires_in: Option<Duration>,
+    /// How long ago it was last read or written.
+    pub(crate) idle_for: Option<Duration>,
+    /// Whether it was read since it was written.
+    pub(crate) was_read: Option<bool>,
+}
+
+/// How often what goes by time is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Intervals {
+    /// A name in use is resolved again.
+    resolve: Duration,
+    /// An idle connection is closed.
+    idle: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self { resolve: Duration::from_secs(30), idle: Duration::from_secs(60) }
+    }
+}
+
+/// Some memcached servers. A clone shares their connections.
+#[derive(Debug, Clone)]
 pub(crate) struct Memcached {
     placement: Arc<Placement>,
-    peers: Vec<Arc<Peer>>,
-    servers: Vec<Blocking>,
+    servers: Arc<[Arc<Server>]>,
+    /// For the answer of a server.
+    patience: Duration,
 }
 
 impl Memcached {
-    pub(crate) fn new(servers: Vec<Server>, settings: &Settings) -> Self {
-        Self::with_lookup(servers, settings, &resolver::system())
+    /// Reads the files that the settings name; connects to nothing.
+    pub(crate) fn new(servers: Vec<settings::Server>, settings: &Settings) -> Result<Self> {
+        Self::with(servers, settings, &resolver::system(), Intervals::default())
     }
 
-    fn with_lookup(servers: Vec<Server>, settings: &Settings, lookup: &Lookup) -> Self {
-        let places = servers.iter().map(|server| (server.host(), server.port(), server.weight()));
-        let placement = Placement::new(settings.sharding(), places);
-        let peer = |server| Arc::new(Peer::new(server, settings, lookup.clone()));
-        let peers: Vec<Arc<Peer>> = servers.into_iter().map(peer).collect();
-        let servers = peers.iter().cloned().map(Blocking::new).collect();
-        Self { placement: Arc::new(placement), peers, servers }
+    fn with(
+        servers: Vec<settings::Server>,
+        settings: &Settings,
+        lookup: &Lookup,
+        intervals: Intervals,
+    ) -> Result<Self> {
+        let placement = Placement::new(settings.sharding(), &servers);
+        let server = |server| Server::new(server, settings, lookup, intervals);
+        let servers = servers.into_iter().map(server).collect::<Result<_>>()?;
+        Ok(Self { placement: Arc::new(placement), servers, patience: settings.server_timeout() })
     }
 
-    /// The same servers for a thread in the background, which can wait longer for them.
-    pub(crate) fn patient(&self) -> Self {
-        let servers = self.peers.iter().cloned().map(Blocking::patient).collect();
-        Self { placement: self.placement.clone(), peers: self.peers.clone(), servers }
+    /// The same servers for work in the background, where a batch may take its time.
+    pub(crate) fn with_background_timeout(&self) -> Self {
+        Self { patience: self.patience.max(Duration::from_secs(1)), ..self.clone() }
     }
 
-    /// The same servers for async code, which may ask them all at once.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn asynchronous(&self) -> AsyncMemcached {
-        AsyncMemcached::new(self.placement.clone(), &self.peers)
-    }
-
-    fn holder(&self, key: &Key) -> &Blocking {
+    fn holder(&self, key: &Key) -> &Arc<Server> {
         &self.servers[self.placement.server_of(key.as_str())]
     }
 
     pub(crate) fn server_of(&self, key: &Key) -> &str {
-        self.peers[self.placement.server_of(key.as_str())].server.name()
+        &self.holder(key).name
     }
 
-    pub(crate) fn get(&self, key: &Key) -> Result<Option<Value>> {
-        self.holder(key).run(wire::get(key)).map(wire::value)
-    }
-
-    pub(crate) fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
-        self.batch(keys, |key| key.as_str(), |_, _| Ok(()), |key| wire::get(key), wire::value)
-    }
-
-    pub(crate) fn inspect(&self, key: &Key) -> Result<Option<Item>> {
-        self.holder(key).run(wire::inspect(key)).map(wire::item)
-    }
-
-    pub(crate) fn inspect_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Item>>> {
-        self.batch(keys, |key| key.as_str(), |_, _| Ok(()), |key| wire::inspect(key), wire::item)
-    }
-
-    pub(crate) fn set(&self, write: &Write) -> Result<bool> {
-        let server = self.placement.server_of(write.key.as_str());
-        self.peers[server].has_room(&[write])?;
-        self.servers[server].run(wire::set(write)).map(|done| wire::done(&done))
-    }
-
-    pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
-        self.batch(
-            writes.iter().collect(),
-            |write| write.key.as_str(),
-            |peer, writes| peer.has_room(writes),
-            |write| wire::set(write),
-            |done| wire::done(&done),
-        )
-    }
-
-    pub(crate) fn delete(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
-        self.holder(key).run(wire::delete(key, cas)).map(|done| wire::done(&done))
-    }
-
-    /// Asks each server once, in turn, if it takes its share.
-    fn batch<T, O: Operation, R>(
+    /// What `read` makes of the value, if there is one.
+    pub(crate) async fn get<L: Link, T>(
         &self,
-        items: Vec<T>,
-        key: impl Fn(&T) -> &str,
-        takes: impl Fn(&Peer, &[T]) -> Result<()>,
-        operation: impl Fn(&T) -> O,
-        answer: impl Fn(O::Output) -> R,
-    ) -> Vec<Result<R>> {
-        let shares = self.placement.split(items, key).into_iter().map(|share| {
-            let (peer, server) = (&self.peers[share.server], &self.servers[share.server]);
-            share.answered(|items| {
-                if let Err(error) = takes(peer, &items) {
-                    return items.iter().map(|_| Err(error.clone())).collect();
-                }
-                let answers = server.run_many(&items, &operation);
-                answers.into_iter().map(|one| one.map(&answer)).collect()
-            })
-        });
-        gather(shares.collect())
+        key: &Key,
+        cas: bool,
+        read: impl FnOnce(Found<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let (mut read, mut answer) = (Some(read), None);
+        let found = |_, found: Found<'_>| answer = read.take().map(|read| read(found));
+        let mut get = Get::new(Asked::One(key.as_str()), cas, found);
+        self.holder(key).run::<L, _>(&mut get, self.patience, Get::has_answers).await?;
+        Ok(answer)
+    }
+
+    pub(crate) async fn set<L: Link>(&self, write: &Write) -> Result<bool> {
+        self.change::<L>(self.holder(&write.key), Change::Store(write)).await
+    }
+
+    /// With a cas: if it is unchanged.
+    pub(crate) async fn delete<L: Link>(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
+        self.change::<L>(self.holder(key), Change::Delete(key, cas)).await
+    }
+
+    async fn change<L: Link>(&self, server: &Arc<Server>, change: Change<'_>) -> Result<bool> {
+        let (changes, mut answer) = ([change], Ok(false));
+        let mut change = Changes::new(&changes, |_, made| answer = made);
+        server.run::<L, _>(&mut change, self.patience, Changes::has_answers).await?;
+        answer.map_err(|words| server.refused(&words))
+    }
+
+    /// One answer a write, in order; each server in turn.
+    pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
+        let parts = self.split(writes);
+        let parts =
+            parts.map(|(server, places)| run_through(self.set_part::<Blocking>(server, places, writes)));
+        in_order(parts.collect(), writes.len())
+    }
+
+    /// One answer a write, in order, from all servers at once.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn set_many_at_once(&self, writes: &[Write]) -> Vec<Result<bool>> {
+        let parts = self.split(writes);
+        let parts = parts.map(|(server, places)| self.set_part::<Tokio>(server, places, writes));
+        in_order(futures_util::future::join_all(parts).await, writes.len())
+    }
+
+    /// In batches, each an exchange of its own. A server that is lost in the middle is not asked for the rest.
+    async fn set_part<L: Link>(
+        &self,
+        server: &Arc<Server>,
+        places: Vec<usize>,
+        writes: &[Write],
+    ) -> (Vec<usize>, Vec<Result<bool>>) {
+        let mut answers: Vec<Result<bool>> = Vec::with_capacity(places.len());
+        for batch in places.chunks(BATCH_MAX) {
+            let changes: Vec<_> = batch.iter().map(|&place| Change::Store(&writes[place])).collect();
+            let mut run = Changes::new(&changes, |_, made: Result<bool, String>| {
+                answers.push(made.map_err(|words| server.refused(&words)));
+            });
+            let ran = server.run::<L, _>(&mut run, self.patience, Changes::has_answers).await;
+            if let Err(error) = ran {
+                answers.resize_with(places.len(), || Err(error.clone()));
+                break;
+            }
+        }
+        (places, answers)
+    }
+
+    /// The places of each server's writes.
+    fn split(&self, writes: &[Write]) -> impl Iterator<Item = (&Arc<Server>, Vec<usize>)> {
+        let mut split = vec![Vec::new(); self.servers.len()];
+        for (place, write) in writes.iter().enumerate() {
+            split[self.placement.server_of(write.key.as_str())].push(place);
+        }
+        self.servers.iter().zip(split).filter(|(_, places)| !places.is_empty())
+    }
+
+    /// What the server tells of an item beside its value: nothing, if it speaks no meta commands.
+    #[cfg(feature = "meta")]
+    pub(crate) fn detail(&self, key: &Key) -> Result<Detail> {
+        meta::detail(self.holder(key), key)
+    }
+
+    #[cfg(not(feature = "meta"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "of the signature with meta commands")]
+    pub(crate) fn detail(&self, _: &Key) -> Result<Detail> {
+        Ok(Detail::default())
     }
 
     #[cfg(feature = "who")]
     pub(crate) fn remotes(&self) -> Vec<Remote> {
-        self.peers.iter().cloned().map(Remote::new).collect()
+        self.servers.iter().cloned().map(Remote::new).collect()
     }
 
     pub(crate) fn server_status(&self) -> Vec<ServerStatus> {
-        self.servers.iter().map(Blocking::status).collect()
+        self.servers.iter().map(|server| status::ask(server)).collect()
     }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn server_status_async(&self) -> Vec<ServerStatus> {
+        let asked = self.servers.iter().map(async |server| {
+            let asked = server.clone();
+            let status = ::tokio::task::spawn_blocking(move || status::ask(&asked)).await;
+            status.unwrap_or_else(|error| ServerStatus {
+                server: server.name.clone(),
+                info: Err(crate::error::Error::system(std::io::Error::other(error))),
+            })
+        });
+        futures_util::future::join_all(asked).await
+    }
+}
+
+fn in_order(parts: Vec<(Vec<usize>, Vec<Result<bool>>)>, count: usize) -> Vec<Result<bool>> {
+    let mut all: Vec<Result<bool>> = Vec::with_capacity(count);
+    all.resize_with(count, || Ok(false));
+    for (places, answers) in parts {
+        places.into_iter().zip(answers).for_each(|(place, answer)| all[place] = answer);
+    }
+    all
 }

@@ -98,6 +98,69 @@ impl Write for KeyBuffer {
     }
 }
 
+/// The keys of a page of users in one buffer, each by its place on the page.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    text: String,
+    /// Where each ends; one that was refused has no bytes.
+    ends: Vec<u32>,
+    /// Users that cannot be a key, by their place.
+    pub(crate) refused: Vec<(usize, Error)>,
+}
+
+impl Keys {
+    pub(crate) fn new<U: Display>(prefix: &str, users: impl IntoIterator<Item = U>) -> Self {
+        let (users, mut buffer) = (users.into_iter(), KeyBuffer::default());
+        let count = users.size_hint().0;
+        let mut keys = Self::with_capacity(count, count * (prefix.len() + 16));
+        for (place, user) in users.enumerate() {
+            match buffer.key(prefix, user) {
+                Ok(key) => keys.push(key),
+                Err(error) => {
+                    keys.push("");
+                    keys.refused.push((place, error));
+                }
+            }
+        }
+        keys
+    }
+
+    pub(crate) fn of<'a>(keys: impl ExactSizeIterator<Item = &'a Key>) -> Self {
+        let mut all = Self::with_capacity(keys.len(), keys.len() * 24);
+        keys.for_each(|key| all.push(key.as_str()));
+        all
+    }
+
+    fn with_capacity(count: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count), refused: Vec::new() }
+    }
+
+    fn push(&mut self, checked: &str) {
+        self.text.push_str(checked);
+        self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The key at a place, empty if the user cannot be one.
+    pub(crate) fn get(&self, place: u32) -> &str {
+        &self.text[self.range(place)]
+    }
+
+    /// The same, without a look at where characters begin.
+    pub(crate) fn bytes(&self, place: u32) -> &[u8] {
+        &self.text.as_bytes()[self.range(place)]
+    }
+
+    fn range(&self, place: u32) -> std::ops::Range<usize> {
+        let place = place as usize;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        start as usize..self.ends[place] as usize
+    }
+}
+
 /// Whether memcached's text protocol carries the byte in a key.
 pub(crate) fn is_key_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
@@ -150,10 +213,16 @@ impl Codec {
 
     /// The time in a value, whoever wrote it. Goes by the bytes, not by the flags, which each client numbers
     /// in its own way, and not by the format. A time more than `online_timeout` ahead of `now` is not believed.
-    pub(crate) fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        let error = |source| Error::InvalidRecord { key: key.as_str().to_owned(), source };
-        let unreadable = |why| error(InvalidRecordError::unreadable(value.flags, &value.bytes, why));
-        let at = self.read(&value.bytes).map_err(unreadable)?;
+    pub(crate) fn decode(
+        &self,
+        key: &str,
+        flags: u32,
+        bytes: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>> {
+        let error = |source| Error::InvalidRecord { key: key.to_owned(), source };
+        let unreadable = |why| error(InvalidRecordError::unreadable(flags, bytes, why));
+        let at = self.read(bytes).map_err(unreadable)?;
         let ahead = TimeDelta::seconds(at.timestamp() - now.timestamp());
         if ahead > seconds(self.online_timeout) {
             return Err(error(InvalidRecordError::ahead(at, ahead)));
@@ -219,8 +288,7 @@ mod tests {
         let mut read = 0;
         for file in std::fs::read_dir(corpus).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            let value = Value { flags: bytes[0].into(), bytes: bytes[1..].to_vec() };
-            let _ = codec().decode(&Key::from("seen_fuzz"), &value, Utc::now());
+            let _ = codec().decode("seen_fuzz", bytes[0].into(), &bytes[1..], Utc::now());
             read += 1;
         }
         assert!(read >= 38, "{read} files");
@@ -253,10 +321,9 @@ mod tests {
 
     #[test]
     fn no_bytes_make_the_reader_panic() {
-        let key = Key::from("seen_alice");
         arbtest(|u| {
             let (bytes, now) = (value(u)?, Utc::now());
-            if let Ok(at) = codec().decode(&key, &Value { flags: u.arbitrary()?, bytes }, now) {
+            if let Ok(at) = codec().decode("seen_alice", u.arbitrary()?, &bytes, now) {
                 assert!(at <= now + seconds(WINDOW) + TimeDelta::seconds(1), "{at}");
             }
             Ok(())
@@ -266,13 +333,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let key = Key::from("seen_alice");
         arbtest(|u| {
             let at = DateTime::from_timestamp(u.int_in_range(0..=253_402_300_799)?, 0).unwrap();
             let value = codec().encode(at).unwrap();
             // From here on it would be taken for milliseconds, and is 3,000 years ahead in any case.
             if at.timestamp() < 100_000_000_000 {
-                assert_eq!(codec().decode(&key, &value, at).unwrap(), at);
+                assert_eq!(codec().decode("seen_alice", value.flags, &value.bytes, at).unwrap(), at);
             }
             Ok(())
         });

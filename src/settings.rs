@@ -14,7 +14,10 @@ use crate::{
     error::{EscapedQuoted, Result, SettingsError},
     record::{self, Codec, Form},
 };
-pub(crate) use servers::{Server, Servers};
+use servers::ServerList;
+#[cfg(feature = "tls")]
+pub(crate) use servers::Tls;
+pub(crate) use servers::{Login, Password, Place, Server, Servers};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -51,7 +54,7 @@ const MAX_CONNECTIONS: usize = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "parse::RawSettings")]
 pub struct Settings {
-    servers: Vec<String>,
+    servers: ServerList,
     online_timeout: Duration,
     last_seen_timeout: Duration,
     key_prefix: String,
@@ -67,7 +70,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            servers: vec!["127.0.0.1:11211".to_owned()],
+            servers: ServerList::new(vec!["127.0.0.1:11211".to_owned()]),
             online_timeout: Duration::from_secs(300),
             last_seen_timeout: 7 * DAY,
             key_prefix: "seen_".to_owned(),
@@ -117,16 +120,37 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Sets the servers: each a `"host"` (port 11211), `"host:port"`, `"[::1]:11211"`,
-    /// `"memcache://host:port"`, with sharding ketama also `"host:port?weight=2"`, or a comma-separated list
-    /// of these; or `"memory:"` alone, for a store in this process. Defaults to `127.0.0.1:11211`.
+    /// Sets the servers: one or more of these, each as an item or in a comma-separated list, or `"memory:"` alone for
+    /// a store in this process. Defaults to `127.0.0.1:11211`.
+    ///
+    /// | | |
+    /// | --- | --- |
+    /// | `"host"`, `"host:11211"`, `"[::1]:11211"`, `"memcache://host:11211"` | TCP; the port defaults to 11211 |
+    /// | `"unix:/run/memcached.sock"`, `"/run/memcached.sock"` | Unix socket |
+    /// | `"tls://host:11211"`, `"memcache+tls://host:11211"` | TLS; needs the feature `tls` |
+    /// | `"memcache://user:password@host"`, `"tls://user:password@host"` | logs in to a `memcached -Y` |
+    ///
+    /// Options follow as in `"host?weight=2"`, joined by `&`:
+    ///
+    /// | | |
+    /// | --- | --- |
+    /// | `weight=2` | twice the share of the others, with [`Sharding::Ketama`] |
+    /// | `ca=FILE` | with TLS, trusts the certificates in this PEM file instead of the system's |
+    /// | `cert=FILE&key=FILE` | with TLS, the certificate and key that the client shows |
+    /// | `server_name=NAME` | with TLS, the name in the server's certificate, if that is not the host |
+    /// | `password_file=FILE` | the password of `"memcache://user@host"`, kept out of the settings |
+    ///
+    /// Users, passwords, paths and values of options are percent-decoded: write a comma as `%2C`, `%`, `?` and `&`
+    /// likewise, and `:` and `/` in a user or password. [`servers`](Self::servers), `Debug`, errors and events show `***` in
+    /// place of a password. [`Tracker::new`](crate::Tracker::new) reads the files once to check them; new connections
+    /// use renewed ones.
     ///
     /// A change of the list moves users: with ketama and pymemcache half of them from one server to two, a
     /// third from two to three, a quarter from three to four; with the others most. Who is moved has no
     /// record until the next request.
     #[must_use]
     pub fn with_servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
-        self.servers = servers.into_iter().map(Into::into).collect();
+        self.servers = ServerList::new(servers.into_iter().map(Into::into).collect());
         self
     }
 
@@ -175,17 +199,18 @@ impl Settings {
         self
     }
 
-    /// Sets how long one exchange with a server may take; half of it is allowed for the wait for a free
-    /// connection and the server's address, and half for a dial. Also how close failures count as one: after
-    /// three in a row a server's calls fail at once, until it answers a probe again. At most 10 s. Defaults to
-    /// 100 ms.
+    /// Sets how long one exchange with a server may take; half of it is allowed to wait for a free
+    /// connection and the server's address, and half to connect. Failures closer together than this count as one: after
+    /// three in a row the circuit opens, and calls to the server fail fast until it answers a probe. At most 10 s.
+    /// Defaults to 100 ms.
     #[must_use]
     pub fn with_server_timeout(mut self, timeout: Duration) -> Self {
         self.server_timeout = timeout;
         self
     }
 
-    /// Sets how many connections to a server are open at most. Defaults to 8.
+    /// Sets how many connections a tracker opens to a server at most, for blocking calls, async calls and recorder
+    /// together; `docs/operating.md` says what may come on top. Defaults to 8.
     #[must_use]
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
@@ -208,9 +233,9 @@ impl Settings {
         self
     }
 
-    /// The servers as they were set.
+    /// The servers as they were set, with `***` in place of passwords.
     pub fn servers(&self) -> &[String] {
-        &self.servers
+        self.servers.shown()
     }
 
     /// For how long after a request a user counts as online.

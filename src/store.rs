@@ -6,8 +6,6 @@ mod memory;
 
 use std::sync::Arc;
 
-#[cfg(feature = "tokio")]
-pub(crate) use asynchronous::AsyncStore;
 #[cfg(feature = "who")]
 pub(crate) use memory::Hook;
 
@@ -15,13 +13,14 @@ pub(crate) use memory::Hook;
 use crate::memcached::Remote;
 use crate::{
     error::Result,
-    memcached::{Item, Memcached, ServerStatus, Write},
-    record::{Key, Value},
+    memcached::{Blocking, Detail, Found, Item, Memcached, ServerStatus, Write, run_through},
+    record::{Key, Keys},
     settings::{Servers, Settings},
 };
 use memory::Memory;
 
-#[derive(Debug)]
+/// A clone is a handle on the same store.
+#[derive(Debug, Clone)]
 pub(crate) enum Store {
     Memory(Arc<Memory>),
     Memcached(Memcached),
@@ -32,71 +31,78 @@ impl Store {
         Self::Memory(Arc::new(Memory::new()))
     }
 
-    pub(crate) fn new(servers: Servers, settings: &Settings) -> Self {
-        match servers {
+    pub(crate) fn new(servers: Servers, settings: &Settings) -> Result<Self> {
+        Ok(match servers {
             Servers::Memory => Self::memory(),
-            Servers::Memcached(servers) => Self::Memcached(Memcached::new(servers, settings)),
-        }
+            Servers::Memcached(servers) => Self::Memcached(Memcached::new(servers, settings)?),
+        })
     }
 
-    /// The same store for work in the background: waits longer for a server, on connections of its own.
-    pub(crate) fn patient(&self) -> Self {
+    /// The same store for work in the background, which can wait longer for a server.
+    pub(crate) fn with_background_timeout(&self) -> Self {
         match self {
             Self::Memory(memory) => Self::Memory(memory.clone()),
-            Self::Memcached(memcached) => Self::Memcached(memcached.patient()),
+            Self::Memcached(memcached) => Self::Memcached(memcached.with_background_timeout()),
         }
     }
 
-    /// The same store for async code, with connections of its own.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn asynchronous(&self) -> AsyncStore {
+    /// What `read` makes of the value, if there is one.
+    pub(crate) fn get<T>(&self, key: &Key, read: impl FnOnce(Found<'_>) -> Result<T>) -> Result<Option<T>> {
         match self {
-            Self::Memory(memory) => AsyncStore::Memory(memory.clone()),
-            Self::Memcached(memcached) => AsyncStore::Memcached(memcached.asynchronous()),
-        }
-    }
-
-    pub(crate) fn get(&self, key: &Key) -> Result<Option<Value>> {
-        match self {
-            Self::Memory(memory) => Ok(memory.get(key).map(|item| item.value)),
-            Self::Memcached(memcached) => memcached.get(key),
-        }
-    }
-
-    /// One answer a key, in order, in one round trip a server and [`BATCH_MAX`](crate::memcached::BATCH_MAX).
-    pub(crate) fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
-        match self {
-            Self::Memory(memory) => {
-                keys.into_iter().map(|key| Ok(memory.get(key).map(|item| item.value))).collect()
+            Self::Memory(memory) => memory.get(key.as_str(), read).transpose(),
+            Self::Memcached(memcached) => {
+                run_through(memcached.get::<Blocking, _>(key, false, read))?.transpose()
             }
-            Self::Memcached(memcached) => memcached.get_many(keys),
         }
     }
 
-    pub(crate) fn inspect(&self, key: &Key) -> Result<Option<Item>> {
+    /// One answer a key, in order, in one round trip to all servers together for each
+    /// [`BATCH_MAX`](crate::memcached::BATCH_MAX).
+    pub(crate) fn get_many<T>(
+        &self,
+        keys: &Keys,
+        read: impl Fn(&str, Found<'_>) -> Result<T>,
+    ) -> Vec<Result<Option<T>>> {
         match self {
-            Self::Memory(memory) => Ok(memory.get(key)),
-            Self::Memcached(memcached) => memcached.inspect(key),
+            Self::Memory(memory) => memory.get_many(keys, read),
+            Self::Memcached(memcached) => memcached.get_many(keys, false, read),
         }
     }
 
-    /// As [`get_many`](Self::get_many), with what [`inspect`](Self::inspect) tells.
-    pub(crate) fn inspect_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Item>>> {
+    /// A value with its cas.
+    pub(crate) fn item(&self, key: &Key) -> Result<Option<Item>> {
         match self {
-            Self::Memory(memory) => keys.into_iter().map(|key| Ok(memory.get(key))).collect(),
-            Self::Memcached(memcached) => memcached.inspect_many(keys),
+            Self::Memory(memory) => Ok(memory.get(key.as_str(), Item::new)),
+            Self::Memcached(memcached) => run_through(memcached.get::<Blocking, _>(key, true, Item::new)),
         }
     }
 
-    /// Says whether it was written: `false` where [`When`](crate::memcached::When) did not hold.
+    /// As [`get_many`](Self::get_many), with what [`item`](Self::item) gives.
+    pub(crate) fn items(&self, keys: &Keys) -> Vec<Result<Option<Item>>> {
+        let item = |_: &str, found: Found<'_>| Ok(Item::new(found));
+        match self {
+            Self::Memory(memory) => memory.get_many(keys, item),
+            Self::Memcached(memcached) => memcached.get_many(keys, true, item),
+        }
+    }
+
+    /// What is known of an item beside its value; to be asked before that is read.
+    pub(crate) fn detail(&self, key: &Key) -> Result<Detail> {
+        match self {
+            Self::Memory(memory) => Ok(memory.detail(key)),
+            Self::Memcached(memcached) => memcached.detail(key),
+        }
+    }
+
+    /// Returns whether it was written: `false` if [`When`](crate::memcached::When) did not hold.
     pub(crate) fn set(&self, write: &Write) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.set(write)),
-            Self::Memcached(memcached) => memcached.set(write),
+            Self::Memcached(memcached) => run_through(memcached.set::<Blocking>(write)),
         }
     }
 
-    /// One answer a write, in order, in one round trip a server and [`BATCH_MAX`](crate::memcached::BATCH_MAX).
+    /// One answer a write, in order.
     pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
             Self::Memory(memory) => writes.iter().map(|write| Ok(memory.set(write))).collect(),
@@ -104,11 +110,11 @@ impl Store {
         }
     }
 
-    /// Says whether there was a record; with a [`cas`](Item::cas), whether it was still that one.
+    /// Returns whether there was a record; with a [`cas`](Item::cas), whether it was still that one.
     pub(crate) fn delete(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.delete(key, cas)),
-            Self::Memcached(memcached) => memcached.delete(key, cas),
+            Self::Memcached(memcached) => run_through(memcached.delete::<Blocking>(key, cas)),
         }
     }
 
@@ -120,7 +126,7 @@ impl Store {
         }
     }
 
-    /// The servers that can be asked for a list of keys, or for news; none for a store in memory.
+    /// The servers that can be asked for a list of keys, or for their log; none for a store in memory.
     #[cfg(feature = "who")]
     pub(crate) fn remotes(&self) -> Vec<Remote> {
         match self {

@@ -11,7 +11,7 @@ pub use answers::{RecordInfo, RestoreSummary, StoredRecord};
 
 use crate::{
     error::Result,
-    memcached::{Item, ServerStatus, When},
+    memcached::{Detail, Found, ServerStatus, When},
     presence::Presence,
     queue::{Kind, Queues},
     record::Codec,
@@ -27,8 +27,8 @@ use crate::{
 /// Calls block for at most the two `server_timeout`s that [`Settings::with_server_timeout`] tells of; in an
 /// async handler they belong on a thread for blocking work.
 ///
-/// Three answers are never mixed up: `Ok(Some(..))`, seen then; `Ok(None)`, no record; `Err(..)`, not known
-/// now. A view that must not fail uses `.ok()` and shows "not known" for `None`.
+/// Three answers are never mixed up: `Ok(Some(..))`, seen then; `Ok(None)`, no record; `Err(..)`, unknown.
+/// A view that must not fail uses `.ok()` and shows "unknown" for `None`.
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -52,12 +52,13 @@ struct Shared {
 }
 
 impl Tracker {
-    /// A tracker on `"host"` (port 11211), `"host:port"`, `"[::1]:11211"`, `"memcache://host:port"`,
-    /// `"host:port?weight=2"`, a comma-separated list of these, or `"memory:"`, with the default settings. Dials
-    /// at the first call, so it succeeds without a memcached.
+    /// Makes a tracker with the default settings on these servers: `"host"` (port 11211), `"host:port"`,
+    /// `"[::1]:11211"`, `"memcache://user:password@host"`, `"unix:/run/memcached.sock"` or `"/run/memcached.sock"`,
+    /// `"tls://host?ca=FILE"` with the feature `tls`, a comma-separated list of these, or `"memory:"`.
+    /// [`Settings::with_servers`] has every form. Connects at the first call, so it succeeds without a memcached.
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) where the text names no server.
+    /// [`Error::Settings`](crate::Error::Settings) if the text names no server, or a file that cannot be used.
     pub fn connect(servers: &str) -> Result<Self> {
         Self::new(Settings::default().with_servers([servers]))
     }
@@ -72,13 +73,15 @@ impl Tracker {
         }
     }
 
-    /// A tracker with these settings. Dials at the first call, so it succeeds without a memcached.
+    /// Makes a tracker with these settings. Connects at the first call, so it succeeds without a memcached. In a program
+    /// that forks, create the tracker after forking.
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) where a setting cannot be used, with its name and value.
+    /// [`Error::Settings`](crate::Error::Settings) if a setting, or a file that it names, cannot be used; with its name
+    /// and value.
     pub fn new(settings: Settings) -> Result<Self> {
         let (servers, codec) = (settings.check()?, settings.codec()?);
-        let store = Store::new(servers, &settings);
+        let store = Store::new(servers, &settings)?;
         Ok(Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) })
     }
 
@@ -137,8 +140,8 @@ impl Tracker {
     /// As [`last_seen`](Self::last_seen).
     pub fn presence(&self, user: impl Display) -> Result<Presence> {
         let key = self.key(user)?;
-        let value = self.store().get(&key)?;
-        self.presence_in(&key, value.as_ref(), Utc::now())
+        let seen = self.store().get(&key, |found| self.seen_in(key.as_str(), found, Utc::now()))?;
+        Ok(self.presence_of(seen, Utc::now()))
     }
 
     /// A page of users in one round trip a server: one answer a user, in the order asked. A lost server
@@ -152,15 +155,15 @@ impl Tracker {
     /// for (user, presence) in page.iter().zip(tracker.presences(page)) {
     ///     match presence {
     ///         Ok(presence) => println!("{user}: {}", presence.ago()),
-    ///         Err(_) => println!("{user}: not known"),
+    ///         Err(_) => println!("{user}: unknown"),
     ///     }
     /// }
     /// # Ok(()) }
     /// ```
     pub fn presences<U: Display>(&self, users: impl IntoIterator<Item = U>) -> Vec<Result<Presence>> {
-        let keys = self.keys(users);
-        let values = self.store().get_many(keys.iter().flatten().collect());
-        self.presences_in(keys, values)
+        let (keys, now) = (self.keys(users), Utc::now());
+        let seen = self.store().get_many(&keys, |key, found| self.seen_in(key, found, now));
+        self.presences_of(keys, seen, now)
     }
 
     /// Makes the user offline now, for every reader in every language, and keeps last seen as near as that
@@ -173,8 +176,10 @@ impl Tracker {
     pub fn sign_out(&self, user: impl Display) -> Result<bool> {
         let key = self.key(user)?;
         let (now, queued) = self.cancel(&key, Kind::SignedOut);
-        let Some(value) = self.store().get(&key)? else { return Ok(queued) };
-        if let Some(write) = self.signing_out(key, now, &value)? {
+        // A record that cannot be read may be one far ahead, which other readers take for online.
+        let known = |found: Found<'_>| Ok(self.seen_in(key.as_str(), found, now).ok());
+        let Some(known) = self.store().get(&key, known)? else { return Ok(queued) };
+        if let Some(write) = self.signing_out(key, now, known)? {
             self.store().set(&write)?;
         }
         Ok(true)
@@ -219,8 +224,9 @@ impl Tracker {
     /// As [`seen`](Self::seen).
     pub fn inspect(&self, user: impl Display) -> Result<RecordInfo> {
         let key = self.key(user)?;
-        let item = self.store().inspect(&key)?;
-        Ok(self.inspection(&key, item))
+        let detail = self.store().detail(&key)?;
+        let item = self.store().item(&key)?;
+        Ok(self.record_info(&key, item.map(|item| item.value), detail))
     }
 
     /// The record that [`seen_at`](Self::seen_at) would write, to be laid beside what
@@ -241,8 +247,8 @@ impl Tracker {
     pub fn preview(&self, user: impl Display, at: DateTime<Utc>) -> Result<RecordInfo> {
         let expiry = self.settings().last_seen_timeout();
         let write = self.write(self.key(user)?, at, expiry, When::Always)?;
-        let item = Item { value: write.value, expires_in: Some(expiry), cas: 0 };
-        Ok(self.inspection(&write.key, Some(item)))
+        let detail = Detail { expires_in: Some(expiry), ..Detail::default() };
+        Ok(self.record_info(&write.key, Some(write.value), detail))
     }
 
     /// How each server is, for health checks; none for a tracker in memory. Asks them in turn, each on a

@@ -3,13 +3,12 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
-mod connection;
 mod dump;
 mod feed;
 mod inbox;
 mod watch;
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Instant};
 
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode;
@@ -20,6 +19,7 @@ pub use watch::Watch;
 
 use crate::{
     error::{Error, Result},
+    memcached::LineConnection,
     record::Key,
     tracker::Tracker,
 };
@@ -53,9 +53,9 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where a server could not be reached, broke off, or was busy with other listings
-    /// all the time; [`Error::Server`] where it does not list: started with `-X` or `no_lru_crawler`, or
-    /// a proxy. A list that is not whole is never given.
+    /// [`Error::Unavailable`] if a server could not be reached, broke off, was busy with other listings all the
+    /// time, or is a proxy that closes the connection; [`Error::Server`] if it does not list: started with `-X` or
+    /// `no_lru_crawler`. A list that is not whole is never given.
     pub fn online_users(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
         let mut candidates = dump::ask(&self.store().remotes(), self.settings())?;
         let mut here = dump::Candidates::default();
@@ -63,7 +63,7 @@ impl Tracker {
         candidates.push(here);
 
         // As a job it can wait longer for a server than a request.
-        let store = self.store().patient();
+        let store = self.store().with_background_timeout();
         let mut online = Vec::new();
         for candidates in candidates {
             let mut names = candidates.names();
@@ -72,9 +72,9 @@ impl Tracker {
                 if piece.is_empty() {
                     break;
                 }
-                let keys = self.keys(&piece);
-                let values = store.get_many(keys.iter().flatten().collect());
-                for (&name, presence) in piece.iter().zip(self.presences_in(keys, values)) {
+                let (keys, now) = (self.keys(&piece), Utc::now());
+                let seen = store.get_many(&keys, |key, found| self.seen_in(key, found, now));
+                for (&name, presence) in piece.iter().zip(self.presences_of(keys, seen, now)) {
                     match presence {
                         Ok(presence) if presence.online => {
                             online.extend(presence.last_seen.map(|at| (name.to_owned(), at)));
@@ -134,11 +134,41 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Server`] where a server does not allow it: started with `-W`, or a proxy. A server that
-    /// cannot be reached, or has 20 watchers, is the first event, and is tried again.
+    /// [`Error::Server`] if a server does not allow it: started with `-W`. A server that cannot be reached, has 20
+    /// watchers, or is a proxy that closes the connection, is the first event, and is tried again.
     pub fn watch(&self) -> Result<Watch> {
         Watch::start(self)
     }
+}
+
+/// A key has 250 bytes, three times as many in URL encoding; the other fields are numbers.
+const MAX_LINE: usize = 2_048;
+
+/// One number of the server's `stats`; `None` if it has none of that name.
+fn stat(connection: &mut LineConnection, name: &str) -> Result<Option<u64>> {
+    connection.send("stats")?;
+    let deadline = Instant::now() + connection.server.timeout();
+    let mut found = None;
+    loop {
+        let line = match connection.line(MAX_LINE, deadline) {
+            Ok(line) => line,
+            Err(error) => return Err(connection.lost(error)),
+        };
+        if let Some(stat) = line.strip_prefix(b"STAT ") {
+            let value = stat.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b" "));
+            found = value.and_then(number).or(found);
+        } else if line == b"END" {
+            return Ok(found);
+        } else {
+            let words = String::from_utf8_lossy(line).into_owned();
+            return Err(connection.server.refused(&words));
+        }
+    }
+}
+
+/// A whole number in ASCII.
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// What a key in a listing or log names.

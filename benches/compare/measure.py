@@ -1,9 +1,9 @@
 """Measures this crate beside its peers, and writes the figures into a file as JSON. `run` calls it.
 
-    measure.py CLIENTS AXUM RECORDER FIGURES [SECTION]...
+    measure.py CLIENTS ALLOCATIONS AXUM RECORDER FIGURES [SECTION]...
 
-CLIENTS, AXUM and RECORDER are the built benches, FIGURES is the file, and the sections are calls, recorder and http:
-all of them where none is named. What the file has of other sections stays.
+CLIENTS, ALLOCATIONS, AXUM and RECORDER are the built benches, FIGURES is the file, and `main` has the sections: all of
+them are measured if none is named. What the file has of other sections stays.
 
 Every figure is the median of rounds in which all sides take their turn, and the order moves on with each round. Calls
 are measured with the client and memcached on one core (A) and on two (B), and a raw socket does the same work between
@@ -11,6 +11,7 @@ any two sides: a ratio is a side's time by the mean of the raw times right befor
 second, between any two of which the site without last seen is asked.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -37,22 +38,53 @@ HTTP_SECONDS = 1
 
 
 def sides(clients):
-    rust = {name: [clients, name] for name in ("tracker", "async", "recorder", "ascii", "binary")}
+    rust = ("tracker", "async", "recorder", "ascii", "binary", "meta", "async-memcached")
+    rust = {name: [clients, name] for name in rust}
     names = ("django-pymemcache", "django-pylibmc", "pymemcache", "pylibmc")
     python = {name: [PYTHON, HERE / "peers/peer.py", name] for name in names}
     return {**rust, **python, "php": ["php", HERE / "peers/peer.php"], "node": ["node", HERE / "peers/peer.js"]}
 
 
 def calls(clients):
+    return compare([clients, "raw"], sides(clients))
+
+
+def tokio(clients):
+    return compare([clients, "raw-tokio"], {name: [clients, name] for name in ("async", "async-memcached")})
+
+
+def servers(clients):
+    ours = {name: [clients, name] for name in ("tracker", "async")}
+    works = {work: how for work, how in WORK.items() if work.startswith("many")}
+    return compare([clients, "raw"], ours, works, ["tcp"] * 3)
+
+
+def transports(clients):
+    """Over TLS against a raw socket without: what the encryption costs is in the figure."""
+    raw, tracker = [clients, "raw"], {"tracker": [clients, "tracker"]}
+    works = {work: how for work, how in WORK.items() if work != "many of 500"}
+    return {
+        "unix": compare(raw, tracker, works, ["unix"]),
+        "tls": compare(raw, tracker, works, ["tls"], ["tcp"]),
+    }
+
+
+def compare(raw, commands, works=WORK, on_memcacheds=("tcp",), raw_on=None):
+    """Each side's time by the raw one's; `raw_on` names the raw side's memcacheds where they are others."""
     figures = {}
     for cores, (client_core, server_core) in CORES.items():
-        with Memcached(server_core) as server, Peers() as peers:
-            start = lambda command: peers.add(Peer(on(client_core, command), server.address))
-            raw = start([clients, "raw"])
-            others = {name: start(command) for name, command in sides(clients).items()}
-            for work, (ask, times) in WORK.items():
+        with contextlib.ExitStack() as stack:
+            memcached = lambda kind: stack.enter_context(Memcached(server_core, kind)).address
+            address = ",".join(map(memcached, on_memcacheds))
+            raw_address = ",".join(map(memcached, raw_on)) if raw_on else address
+            peers = stack.enter_context(Peers())
+            base = peers.add(Peer(on(client_core, raw), raw_address))
+            others = {
+                name: peers.add(Peer(on(client_core, command), address)) for name, command in commands.items()
+            }
+            for work, (ask, times) in works.items():
                 able = [name for name in others if work == "set" or name != "recorder"]
-                for peer in [raw, *(others[name] for name in able)]:
+                for peer in [base, *(others[name] for name in able)]:
                     # Warm, and with a record of every user, as the side writes it.
                     for line in ["set 1000", f"{ask} {times}"] if work != "set" else ["set 1000"] * 2:
                         peer.ask(line)
@@ -60,10 +92,10 @@ def calls(clients):
                 ratios = {name: [] for name in able}
                 raws = []
                 for nth in range(ROUNDS):
-                    raws.append(raw.seconds(ask, times))
+                    raws.append(base.seconds(ask, times))
                     for name in rotated(able, nth):
                         seconds[name].append(others[name].seconds(ask, times))
-                        raws.append(raw.seconds(ask, times))
+                        raws.append(base.seconds(ask, times))
                         ratios[name].append(2 * seconds[name][-1] / (raws[-2] + raws[-1]))
                 print(f"{cores}, {work}: raw {1e6 * statistics.median(raws):.1f} µs", flush=True)
                 result = figures.setdefault(work, {}).setdefault(cores, {})
@@ -73,6 +105,13 @@ def calls(clients):
                     print(f"  {name:<20} {result[name]['ratio']:>8.3f}", flush=True)
             figures["names"] = {name: peer.ask("name") for name, peer in others.items()}
     return figures
+
+
+def allocations(program):
+    with Memcached("1") as server:
+        text = output(on("0", [program]), env=os.environ | {"MEMCACHE_SERVERS": server.address})
+    print(text, flush=True)
+    return {subject: int(count) for subject, count in re.findall(r"^(.+): (\d+)$", text, re.M)}
 
 
 def http(axum):
@@ -223,15 +262,36 @@ class Peers(list):
 
 
 class Memcached:
-    """On a free port, ended with the block."""
+    """By TCP or TLS on a free port, or on a Unix socket; ended with the block."""
 
-    def __init__(self, core):
+    def __init__(self, core, kind="tcp"):
         self.folder = tempfile.TemporaryDirectory()
-        ports = pathlib.Path(self.folder.name, "ports")
-        command = on(core, ["memcached", "-l", "127.0.0.1", "-p", "-1", "-U", "0", "-u", "root"])
-        self.process = subprocess.Popen(command, env=os.environ | {"MEMCACHED_PORT_FILENAME": str(ports)})
+        ports, socket = (pathlib.Path(self.folder.name, name) for name in ("ports", "socket"))
+        command = ["memcached", "-u", "root", "-U", "0"]
+        command += ["-s", socket, "-a", "0777"] if kind == "unix" else ["-l", "127.0.0.1", "-p", "-1"]
+        if kind == "tls":
+            certificate, key = self.certificate()
+            command += ["-Z", "-o", f"ssl_chain_cert={certificate},ssl_key={key}"]
+        environment = os.environ | {"MEMCACHED_PORT_FILENAME": str(ports)}
+        self.process = subprocess.Popen(on(core, command), env=environment)
+        if kind == "unix":
+            wait_for(socket.exists)
+            self.address = f"unix:{socket}"
+            return
         port = wait_for(lambda: ports.exists() and re.search(r"TCP INET: (\d+)", ports.read_text()))
         self.address = f"127.0.0.1:{port[1]}"
+        if kind == "tls":
+            self.address = f"tls://{self.address}?ca={certificate}"
+
+    def certificate(self):
+        """The files of a self-signed one and of its key."""
+        certificate, key = (pathlib.Path(self.folder.name, name) for name in ("server.pem", "server.key"))
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        # rustls does not take a CA for a server.
+        command += ["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", certificate]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        return certificate, key
 
     def __enter__(self):
         return self
@@ -251,13 +311,17 @@ def wait_for(find, said=lambda: ""):
 
 
 def main():
-    clients, axum, bench, path, *sections = sys.argv[1:]
+    clients, counting, axum, bench, path, *sections = sys.argv[1:]
     if os.cpu_count() < MACHINE_HAS:
         sys.exit("benches/compare: two cores are needed")
     path = pathlib.Path(path)
     figures = json.loads(path.read_text()) if path.exists() else {}
     measures = {
         "calls": lambda: calls(clients),
+        "tokio": lambda: tokio(clients),
+        "servers": lambda: servers(clients),
+        "transports": lambda: transports(clients),
+        "allocations": lambda: allocations(counting),
         "recorder": lambda: recorder(bench),
         "http": lambda: http(axum),
     }

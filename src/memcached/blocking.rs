@@ -1,157 +1,266 @@
-//! One server, asked by threads that wait for the answer.
+//! Links of threads: a TCP or Unix socket, and the encryption on it if there is any.
 
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::{self, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use memcache::exp::{Error as ClientError, MetaClient, Operation};
+use event_listener::{EventListener, Listener};
+use socket2::{SockRef, TcpKeepalive};
 
 use super::{
-    BATCH_MAX,
-    peer::{self, Call, Era, Peer},
-    slots::{Slot, Slots},
-    status::{self, ServerStatus},
+    link::Link,
+    pool::{Idle, State},
 };
-use crate::error::{Error, Result};
 
-pub(super) struct Blocking {
-    peer: Arc<Peer>,
-    timeout: Duration,
-    pool: Mutex<Pool>,
+/// After so much silence the system asks whether the other side is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Blocking {
+    timed: Timed,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<rustls::ClientConnection>>,
 }
 
-struct Pool {
-    slots: Arc<Slots>,
-    /// The forks before the calls that hold the slots.
-    forks: u64,
-    /// Made at the first call of its era, when the server's address is known.
-    client: Option<(Era, MetaClient)>,
+/// A socket whose reads and writes end by the deadline. Under TLS one of a caller's may be several of the socket's.
+struct Timed {
+    socket: Arc<Socket>,
+    deadline: Instant,
+    /// The socket's timeouts, for reads and for writes.
+    armed: [Duration; 2],
 }
 
-/// What a call needs to be sent.
-struct Ready {
-    call: Call,
-    client: MetaClient,
-    asked: Instant,
-    _slot: Slot,
+impl Timed {
+    /// Sets the socket's timeout, if it is off by more than an eighth: as a rule it stands from the call before.
+    fn arm(&mut self, way: Way) -> io::Result<()> {
+        let (left, armed) = (left(self.deadline)?, &mut self.armed[way as usize]);
+        if armed.abs_diff(left) > *armed / 8 {
+            self.socket.set_timeout(way, left)?;
+            *armed = left;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.arm(Way::Read)?;
+        (&*self.socket).read(into)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.arm(Way::Write)?;
+        (&*self.socket).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Blocking {
-    pub(super) fn new(peer: Arc<Peer>) -> Self {
-        let timeout = peer.timeout;
-        Self::with_timeout(peer, timeout)
-    }
-
-    /// A client for the background, where a batch may take its time.
-    pub(super) fn patient(peer: Arc<Peer>) -> Self {
-        let timeout = peer.timeout.max(Duration::from_secs(1));
-        Self::with_timeout(peer, timeout)
-    }
-
-    fn with_timeout(peer: Arc<Peer>, timeout: Duration) -> Self {
-        let slots = Slots::new(peer.max_connections);
-        let pool = Mutex::new(Pool { slots, forks: 0, client: None });
-        Self { peer, timeout, pool }
-    }
-
-    pub(super) fn status(&self) -> ServerStatus {
-        status::ask(&self.peer)
-    }
-
-    pub(super) fn run<O: Operation>(&self, operation: O) -> Result<O::Output> {
-        let ready = self.ready()?;
-        let outcome = ready.client.run(operation).map_err(|error| self.error(ready.call, ready.asked, error));
-        self.peer.record(ready.call, &outcome);
-        outcome
-    }
-
-    /// In pieces, each an exchange of its own. A server that is lost in the middle is not asked for the rest.
-    pub(super) fn run_many<T, O: Operation>(
-        &self,
-        items: &[T],
-        operation: impl Fn(&T) -> O,
-    ) -> Vec<Result<O::Output>> {
-        let ask = |piece: &[T]| self.run_piece(piece.iter().map(&operation).collect());
-        let (first, more) = items.split_at(items.len().min(BATCH_MAX));
-        let mut outcomes = ask(first);
-        for piece in more.chunks(BATCH_MAX) {
-            match peer::lost(&outcomes) {
-                None => outcomes.append(&mut ask(piece)),
-                Some(error) => outcomes.extend(piece.iter().map(|_| Err(error.clone()))),
-            }
+    fn new(socket: Socket, deadline: Instant) -> Self {
+        Self {
+            timed: Timed { socket: Arc::new(socket), deadline, armed: [Duration::ZERO; 2] },
+            #[cfg(feature = "tls")]
+            tls: None,
         }
-        outcomes
     }
 
-    fn run_piece<O: Operation>(&self, operations: Vec<O>) -> Vec<Result<O::Output>> {
-        let count = operations.len();
-        let alike = |error: Error| (0..count).map(|_| Err(error.clone())).collect();
-        let ready = match self.ready() {
-            Ok(ready) => ready,
-            Err(error) => return alike(error),
-        };
-        // One look at the server explains a failure that the whole batch shares.
-        let mut told: Option<Error> = None;
-        let mut explain =
-            |error| told.get_or_insert_with(|| self.error(ready.call, ready.asked, error)).clone();
-        let outcomes: Vec<_> = match ready.client.run_many(operations) {
-            Ok(answers) => answers.into_iter().map(|answer| answer.map_err(&mut explain)).collect(),
-            Err(error) => alike(explain(error)),
-        };
-        self.peer.record_many(ready.call, &outcomes);
-        outcomes
+    #[cfg(all(test, unix))]
+    pub(super) fn of(stream: UnixStream) -> Self {
+        Self::new(Socket::Unix(stream), Instant::now())
     }
 
-    fn ready(&self) -> Result<Ready> {
-        let call = self.peer.admit()?;
-        // For an address and for a free connection together.
-        let until = call.began + self.timeout / 2;
-        let (client, slots) = self.client(call, until)?;
-        let slot = slots.take(until).ok_or_else(|| self.peer.all_in_use(self.timeout))?;
-        Ok(Ready { call, client, asked: Instant::now(), _slot: slot })
+    /// To end the connection while another thread uses it.
+    #[cfg(feature = "who")]
+    pub(super) fn socket(&self) -> &Arc<Socket> {
+        &self.timed.socket
     }
 
-    fn client(&self, call: Call, until: Instant) -> Result<(MetaClient, Arc<Slots>)> {
-        {
-            let mut pool = self.pool();
-            if pool.forks != call.era.forks {
-                // The parent's calls do not end here.
-                (pool.slots, pool.forks) = (Slots::new(self.peer.max_connections), call.era.forks);
-            }
-            if let Some((era, client)) = &pool.client
-                && *era >= call.era
-            {
-                return Ok((client.clone(), pool.slots.clone()));
-            }
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            let mut stream = rustls::Stream::new(tls.as_mut(), &mut self.timed);
+            let count = stream.write(bytes)?;
+            return stream.flush().map(|()| count);
         }
-        let made = self.peer.builder(self.timeout).connect(self.peer.address(call, until)?);
-        let client = made.map_err(|error| self.error(call, Instant::now(), error))?;
-        let mut pool = self.pool();
-        let before = match &pool.client {
-            // Another call was first, or the era is over.
-            Some((era, client)) if *era >= call.era => return Ok((client.clone(), pool.slots.clone())),
-            _ => pool.client.replace((call.era, client.clone())),
-        };
-        let slots = pool.slots.clone();
-        drop(pool);
-        // Closes the connections of the era before.
-        drop(before);
-        Ok((client, slots))
+        self.timed.write(bytes)
     }
 
-    fn error(&self, call: Call, asked: Instant, failed: ClientError) -> Error {
-        self.peer.error(self.timeout, asked, failed).unwrap_or_else(|| self.peer.explain(call, self.timeout))
-    }
-
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(tls.as_mut(), &mut self.timed).read(into);
+        }
+        self.timed.read(into)
     }
 }
 
-impl fmt::Debug for Blocking {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blocking").field("peer", &self.peer).finish_non_exhaustive()
+impl Link for Blocking {
+    async fn wait(listener: EventListener, until: Instant) -> bool {
+        listener.wait_deadline(until).is_some()
+    }
+
+    async fn tcp(address: SocketAddr, until: Instant) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, left(until)?)?;
+        set_options(&stream)?;
+        Ok(Self::new(Socket::Tcp(stream), until))
+    }
+
+    async fn unix(path: &Path, until: Instant) -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+            // If the server's queue of new connections is full, this alone ends the wait for room.
+            socket.set_write_timeout(Some(left(until)?))?;
+            socket.connect(&socket2::SockAddr::unix(path)?)?;
+            let stream = std::os::fd::OwnedFd::from(socket).into();
+            Ok(Self::new(Socket::Unix(stream), until))
+        }
+        #[cfg(not(unix))]
+        Err(no_unix_sockets(path))
+    }
+
+    #[cfg(feature = "tls")]
+    async fn encrypt(mut self, tls: &super::tls::TlsConfig, until: Instant) -> io::Result<Self> {
+        let mut tls = tls.client()?;
+        self.timed.deadline = until;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.timed)?;
+        }
+        self.tls = Some(Box::new(tls));
+        Ok(self)
+    }
+
+    fn is_encrypted(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
+    async fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        self.timed.deadline = deadline;
+        while !bytes.is_empty() {
+            match self.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        self.timed.deadline = deadline;
+        loop {
+            match self.read(into) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    async fn look_for_end(&mut self) -> io::Result<()> {
+        let mut socket = &*self.timed.socket;
+        socket.set_nonblocking(true)?;
+        let looked = socket.read(&mut [0]);
+        socket.set_nonblocking(false)?;
+        match looked {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            // What was read is lost, so the connection is of no use any more.
+            Ok(_) => Err(ErrorKind::ConnectionReset.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn idle(state: &mut State) -> &mut Vec<Idle<Self>> {
+        &mut state.blocking
+    }
+}
+
+pub(super) fn set_options<'a>(stream: impl Into<SockRef<'a>>) -> io::Result<()> {
+    let stream = stream.into();
+    stream.set_tcp_nodelay(true)?;
+    stream.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+#[cfg(not(unix))]
+pub(super) fn no_unix_sockets(path: &Path) -> io::Error {
+    let words = format!("this system has no Unix sockets: {}", path.display());
+    io::Error::new(ErrorKind::Unsupported, words)
+}
+
+/// What is left of the time until then.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Read,
+    Write,
+}
+
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// The same call on either kind of socket.
+macro_rules! on_socket {
+    ($self:expr, $socket:ident => $call:expr) => {
+        match $self {
+            Socket::Tcp($socket) => $call,
+            #[cfg(unix)]
+            Socket::Unix($socket) => $call,
+        }
+    };
+}
+
+impl Socket {
+    fn set_timeout(&self, way: Way, timeout: Duration) -> io::Result<()> {
+        on_socket!(self, socket => match way {
+            Way::Read => socket.set_read_timeout(Some(timeout)),
+            Way::Write => socket.set_write_timeout(Some(timeout)),
+        })
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        on_socket!(self, socket => socket.set_nonblocking(nonblocking))
+    }
+
+    #[cfg(feature = "who")]
+    pub(super) fn shutdown(&self) -> io::Result<()> {
+        on_socket!(self, socket => socket.shutdown(std::net::Shutdown::Both))
+    }
+}
+
+impl Read for &Socket {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        on_socket!(self, socket => (&*socket).read(into))
+    }
+}
+
+impl Write for &Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        on_socket!(self, socket => (&*socket).write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

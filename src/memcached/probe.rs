@@ -1,4 +1,4 @@
-//! The thread that looks after a server at rest. There is none while a server serves.
+//! The thread that looks after a server whose circuit is open. There is none while it is closed.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -8,38 +8,65 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{peer::Peer, status};
+use super::{
+    link::run_through,
+    protocol::{BinaryNoop, Lines},
+    server::Server,
+};
 
-/// Starts it. It ends when the server is found, and when the sender or the peer is dropped.
-pub(super) fn start(peer: &Arc<Peer>) -> io::Result<Sender<()>> {
+/// Starts it. It ends when the server answers, and when the sender or the server is dropped.
+pub(super) fn start(server: &Arc<Server>) -> io::Result<Sender<()>> {
     let (ended, end) = mpsc::channel();
-    let peer = Arc::downgrade(peer);
-    thread::Builder::new().name("last-seen-probe".to_owned()).spawn(move || run(&peer, &end))?;
+    let server = Arc::downgrade(server);
+    thread::Builder::new().name("last-seen-probe".to_owned()).spawn(move || run(&server, &end))?;
     Ok(ended)
 }
 
-fn run(peer: &Weak<Peer>, end: &Receiver<()>) {
-    // Not held while it sleeps: the last handle of a tracker shall end this thread.
-    while let Some(pause) = peer.upgrade().and_then(|peer| peer.pause(Instant::now(), jitter())) {
+fn run(server: &Weak<Server>, end: &Receiver<()>) {
+    // Not held during a pause: the last handle of a tracker shall end this thread.
+    while let Some(pause) = server.upgrade().and_then(|server| server.pause(Instant::now(), jitter())) {
         if end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             return;
         }
-        let Some(peer) = peer.upgrade() else { return };
-        if answers(&peer) {
-            peer.reopen(Instant::now());
+        let Some(server) = server.upgrade() else { return };
+        if answers(&server) {
+            server.recovered();
             return;
+        }
+        if speaks_binary(&server, server.timeout) {
+            server.explain(BINARY);
         }
     }
 }
 
-/// Asks for its address again, and then the server there for a sign of life.
-fn answers(peer: &Peer) -> bool {
-    let now = Instant::now;
-    let Ok(address) = peer.name().find_anew(now() + peer.timeout / 2) else { return false };
-    status::alive(address, now() + peer.timeout)
+/// Whether a memcached or a proxy is there that takes connections and lets us in.
+fn answers(server: &Server) -> bool {
+    let mut version = Lines::one(b"version\r\n");
+    let asked = server.connect_beside();
+    asked
+        .and_then(|mut connection| run_through(connection.run(&mut version, Instant::now() + server.timeout)))
+        .is_ok()
+        && version.lines.first().is_some_and(|line| is_memcached(line))
+}
+
+pub(super) const BINARY: &str = "it speaks the binary protocol alone: start memcached without `-B binary`";
+
+/// Whether the server answers in the binary protocol, which is why it is silent in the other.
+pub(super) fn speaks_binary(server: &Server, timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
+    server
+        .connect_beside()
+        .is_ok_and(|mut connection| run_through(connection.run(&mut BinaryNoop, deadline)).is_ok())
+}
+
+/// A version, or a refusal: by a server that wants a login, or by a proxy whose backend is down. At its connection
+/// limit a server takes no calls.
+fn is_memcached(line: &str) -> bool {
+    ["VERSION ", "CLIENT_ERROR ", "SERVER_ERROR "].iter().any(|word| line.starts_with(word))
+        || line == "ERROR"
 }
 
 /// 0 to 1: std seeds its hashers at random.

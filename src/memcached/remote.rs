@@ -1,27 +1,34 @@
-//! One server, for connections of one's own with commands that the client crate does not speak.
+//! One server, for commands that are answered by lines without end: a listing, or its log.
 
 use std::{
     fmt,
-    net::TcpStream,
-    sync::Arc,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use super::{peer::Peer, status};
+use super::{
+    blocking::{Blocking, Socket},
+    connection::{Broken, Cause, Connection},
+    link::run_through,
+    protocol,
+    server::Server,
+};
 use crate::error::{Error, Result};
 
 /// A clone is a handle on the same server.
 #[derive(Clone)]
-pub(crate) struct Remote(Arc<Peer>);
+pub(crate) struct Remote(Arc<Server>);
 
 impl Remote {
-    pub(super) fn new(peer: Arc<Peer>) -> Self {
-        Self(peer)
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self(server)
     }
 
     /// The server as the settings name it.
     pub(crate) fn name(&self) -> &str {
-        self.0.server.name()
+        &self.0.name
     }
 
     /// How long one exchange may take.
@@ -29,31 +36,97 @@ impl Remote {
         self.0.timeout
     }
 
-    /// Asks for its address again, and opens a connection, each in half a `server_timeout`. A server at rest
-    /// is dialled too.
-    pub(crate) fn dial(&self) -> Result<TcpStream> {
-        let half = self.timeout() / 2;
-        let address = self.0.name().find_anew(Instant::now() + half);
-        let stream = address.and_then(|address| TcpStream::connect_timeout(&address, half));
-        stream.map_err(|error| Error::unavailable(self.name(), error))
+    /// Opens a connection beside the pool, to the server's address as it is now; also while the circuit is open.
+    pub(crate) fn connect(&self) -> Result<LineConnection> {
+        let connected = self.0.connect_beside();
+        let connection =
+            connected.map_err(|broken| self.0.error(broken, "connection", self.0.timeout / 2))?;
+        Ok(LineConnection { server: self.clone(), address: self.address(), connection, line: 0 })
     }
 
-    /// It answers on a new connection: if it was at rest, calls go through again.
-    pub(crate) fn found(&self) {
-        self.0.reopen(Instant::now());
+    /// Whether its name has another address by now than it had for the connection.
+    pub(crate) fn has_moved_since(&self, connection: &LineConnection) -> bool {
+        self.0.refresh(Instant::now());
+        self.address() != connection.address
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.0.address.resolver()?.known()
+    }
+
+    /// It answers on a new connection: if its circuit was open, calls go through again.
+    pub(crate) fn recovered(&self) {
+        self.0.recovered();
     }
 
     /// What the server said in place of an answer.
     pub(crate) fn refused(&self, words: &str) -> Error {
-        if status::says_connection_limit(words) {
-            return status::connection_limit(&self.0.server);
-        }
-        Error::answered(self.name(), words)
+        self.0.refused(words)
     }
 }
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Remote").field(&self.name()).finish()
+    }
+}
+
+/// Lines as they come.
+pub(crate) struct LineConnection {
+    pub(crate) server: Remote,
+    connection: Connection<Blocking>,
+    address: Option<SocketAddr>,
+    /// The bytes of the line that was given out last.
+    line: usize,
+}
+
+/// Ends a connection while another thread reads from it.
+pub(crate) struct Closer(Weak<Socket>);
+
+impl Closer {
+    pub(crate) fn close(&self) {
+        // Fails if the server closed the connection first.
+        let _ = self.0.upgrade().map(|socket| socket.shutdown());
+    }
+
+    /// Whether the connection is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl LineConnection {
+    pub(crate) fn closer(&self) -> Closer {
+        Closer(Arc::downgrade(self.connection.link.socket()))
+    }
+
+    pub(crate) fn send(&mut self, command: &str) -> Result<()> {
+        let deadline = Instant::now() + self.server.timeout();
+        let sent = run_through(self.connection.command(command, deadline));
+        sent.map_err(|error| self.lost(error))
+    }
+
+    /// The next line, without its end. One that is not here by the deadline is [`ErrorKind::TimedOut`]; what
+    /// came of it so far is kept, so that it can be asked for again.
+    pub(crate) fn line(&mut self, longest: usize, deadline: Instant) -> io::Result<&[u8]> {
+        self.connection.consume(std::mem::take(&mut self.line));
+        self.line = match run_through(self.connection.line(longest, deadline)) {
+            Ok(line) => line,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+            Err(error) => return Err(error),
+        };
+        let line = protocol::line(self.connection.data());
+        Ok(line.map_or(&[][..], |(line, _)| line))
+    }
+
+    /// Whether the next line has to be waited for: it is not here, or not all of it.
+    pub(crate) fn drained(&self) -> bool {
+        protocol::line(&self.connection.data()[self.line..]).is_none()
+    }
+
+    /// The server is not there, or speaks something else.
+    pub(crate) fn lost(&self, error: io::Error) -> Error {
+        let cause = Cause::from(error);
+        self.server.0.error(Broken { cause, stale: false }, "answer", self.server.timeout())
     }
 }

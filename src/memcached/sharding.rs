@@ -6,14 +6,14 @@ use std::hash::Hasher as _;
 
 use hash32::{Hasher as _, Murmur3Hasher};
 
-use crate::settings::Sharding;
+use crate::settings::{Place, Server, Sharding};
 
 /// The port that libmemcached leaves out of a server's name on the ring.
 const DEFAULT_PORT: u16 = 11211;
 
 /// Where keys live. Built once for a list of servers; a look-up allocates nothing.
 #[derive(Debug)]
-pub(crate) struct Placement(Rule);
+pub(super) struct Placement(Rule);
 
 #[derive(Debug)]
 enum Rule {
@@ -39,10 +39,20 @@ struct Node {
 }
 
 impl Placement {
-    /// The servers are hosts as configured (a name and its address give two different rings), ports
-    /// and weights, in list order. Only the ring heeds weights, as libmemcached does up to 65,535.
-    /// An IPv6 address may stand in brackets or not.
-    pub(crate) fn new<'a>(sharding: Sharding, servers: impl Iterator<Item = (&'a str, u16, u16)>) -> Self {
+    /// In list order, by their hosts as configured: a name and its address give two different rings.
+    pub(super) fn new(sharding: Sharding, servers: &[Server]) -> Self {
+        let server = |server: &'_ Server| match &server.place {
+            Place::Tcp(host, port) => (host.clone(), *port, server.weight),
+            // libmemcached's and pymemcache's name of a socket is its path.
+            Place::Unix(path) => (path.display().to_string(), 0, server.weight),
+        };
+        let servers: Vec<_> = servers.iter().map(server).collect();
+        Self::of(sharding, servers.iter().map(|(host, port, weight)| (host.as_str(), *port, *weight)))
+    }
+
+    /// By hosts, ports and weights. Only the ring heeds weights, as libmemcached does up to 65,535. An IPv6 address
+    /// may stand in brackets or not.
+    fn of<'a>(sharding: Sharding, servers: impl Iterator<Item = (&'a str, u16, u16)>) -> Self {
         // pymemcache and pylibmc take the brackets off before they hash; PHP is given none.
         let servers: Vec<_> =
             servers.map(|(host, port, weight)| (host.trim_matches(['[', ']']), port, weight)).collect();
@@ -56,7 +66,7 @@ impl Placement {
     }
 
     /// The index of the server that holds the key.
-    pub(crate) fn server_of(&self, key: &str) -> usize {
+    pub(super) fn server_of(&self, key: &str) -> usize {
         match &self.0 {
             Rule::Single => 0,
             Rule::Ring(points) => {
@@ -78,52 +88,6 @@ impl Placement {
             Rule::Modulo(hash, servers) => hash(key.as_bytes()) as usize % servers,
         }
     }
-
-    /// Splits a batch, so that each server is asked once.
-    pub(crate) fn split<T>(&self, batch: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<Share<T>> {
-        let mut shares: Vec<Share<T>> = Vec::new();
-        for (position, item) in batch.into_iter().enumerate() {
-            let server = self.server_of(key(&item));
-            let share = match shares.iter_mut().find(|share| share.server == server) {
-                Some(share) => share,
-                None => shares.push_mut(Share { server, items: Vec::new(), positions: Vec::new() }),
-            };
-            share.items.push(item);
-            share.positions.push(position);
-        }
-        shares
-    }
-}
-
-/// What one server holds of a batch.
-#[derive(Debug)]
-pub(crate) struct Share<T> {
-    pub(crate) server: usize,
-    pub(crate) items: Vec<T>,
-    /// Where the items stood in the batch.
-    positions: Vec<usize>,
-}
-
-impl<T> Share<T> {
-    /// The same share with what came of its items.
-    pub(crate) fn answered<R>(self, answer: impl FnOnce(Vec<T>) -> Vec<R>) -> Share<R> {
-        Share { server: self.server, items: answer(self.items), positions: self.positions }
-    }
-}
-
-/// The answers of all servers, in the order of the batch.
-pub(crate) fn gather<R>(mut shares: Vec<Share<R>>) -> Vec<R> {
-    if let [_] = &shares[..] {
-        return shares.remove(0).items;
-    }
-    let count = shares.iter().map(|share| share.items.len()).sum();
-    let mut gathered: Vec<Option<R>> = std::iter::repeat_with(|| None).take(count).collect();
-    for share in shares {
-        for (position, answer) in share.positions.into_iter().zip(share.items) {
-            gathered[position] = Some(answer);
-        }
-    }
-    gathered.into_iter().flatten().collect()
 }
 
 /// Weighted ketama as in `update_continuum` of libmemcached's hosts.cc.
@@ -159,7 +123,7 @@ fn words(text: &str) -> [u32; 4] {
 /// and the highest number wins.
 fn nodes(servers: &[(&str, u16, u16)]) -> Vec<Node> {
     let mut names: Vec<_> =
-        (0..).zip(servers).map(|(server, (host, port, _))| (format!("{host}:{port}"), server)).collect();
+        (0..).zip(servers).map(|(server, (host, port, _))| (node_name(host, *port), server)).collect();
     names.sort();
     names
         .into_iter()
@@ -170,6 +134,10 @@ fn nodes(servers: &[(&str, u16, u16)]) -> Vec<Node> {
             Node { hasher, server }
         })
         .collect()
+}
+
+fn node_name(host: &str, port: u16) -> String {
+    if host.starts_with('/') { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 /// pymemcache hashes the lowest eight bits of every code point, not the UTF-8.
@@ -210,7 +178,7 @@ mod tests {
 
     /// Where the keys (between blanks) live, a digit each.
     fn places(sharding: Sharding, servers: &[(&str, u16, u16)], keys: &str) -> String {
-        let placement = Placement::new(sharding, servers.iter().copied());
+        let placement = Placement::of(sharding, servers.iter().copied());
         let digit = |key| placement.server_of(key).to_string();
         keys.split(' ').map(digit).collect()
     }

@@ -1,19 +1,15 @@
-//! What a server says of itself, by the text commands that the client crate does not speak.
+//! What a server says of itself.
 
 use std::{
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    io,
     time::{Duration, Instant},
 };
 
 use chrono::{TimeDelta, Utc};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::peer::Peer;
-use crate::{
-    error::{Error, Escaped, Result},
-    settings::Server,
-};
+use super::{link::run_through, probe, protocol::Lines, server::Server};
+use crate::error::{Error, Escaped, Result};
 
 /// One server of a tracker, for health checks.
 ///
@@ -28,7 +24,7 @@ pub struct ServerStatus {
     pub info: Result<ServerInfo>,
 }
 
-/// What a memcached server says of itself.
+/// What a memcached server says of itself. A proxy tells its version alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerInfo {
@@ -38,11 +34,11 @@ pub struct ServerInfo {
     pub latency: Duration,
     /// How far its clock is ahead of this host's, in whole seconds; it counts in whole seconds and
     /// up to one behind.
-    pub clock_offset: TimeDelta,
+    pub clock_offset: Option<TimeDelta>,
     /// Open connections, of all its clients.
-    pub connections: u64,
+    pub connections: Option<u64>,
     /// How many it allows.
-    pub max_connections: u64,
+    pub max_connections: Option<u64>,
 }
 
 impl Serialize for ServerStatus {
@@ -53,134 +49,56 @@ impl Serialize for ServerStatus {
         fields.serialize_field("status", if info.is_some() { "up" } else { "down" })?;
         fields.serialize_field("version", &info.map(|info| &info.version))?;
         fields.serialize_field("latency_us", &info.map(|info| info.latency.as_micros() as u64))?;
-        fields.serialize_field("clock_offset_s", &info.map(|info| info.clock_offset.num_seconds()))?;
-        fields.serialize_field("connections", &info.map(|info| info.connections))?;
-        fields.serialize_field("max_connections", &info.map(|info| info.max_connections))?;
+        let offset = info.and_then(|info| info.clock_offset);
+        fields.serialize_field("clock_offset_s", &offset.map(|offset| offset.num_seconds()))?;
+        fields.serialize_field("connections", &info.and_then(|info| info.connections))?;
+        fields.serialize_field("max_connections", &info.and_then(|info| info.max_connections))?;
         fields.serialize_field("error", &self.info.as_ref().err())?;
         fields.end()
     }
 }
 
-/// More than any version answers.
-const MAX_ANSWER: usize = 64 * 1024;
-
-pub(super) fn ask(peer: &Peer) -> ServerStatus {
-    ServerStatus { server: peer.server.name().to_owned(), info: info(peer) }
+/// On a connection of its own, to the server's address as it is now, also while the circuit is open.
+pub(super) fn ask(server: &Server) -> ServerStatus {
+    ServerStatus { server: server.name.clone(), info: info(server) }
 }
 
-fn info(peer: &Peer) -> Result<ServerInfo> {
-    let (server, now) = (&peer.server, Instant::now);
-    let asked = Utc::now();
-    // A health check wants to know how the server is now, so it asks where it is too, and it asks a server
-    // at rest.
-    let found = peer.name().find_anew(now() + peer.timeout / 2);
-    let answer = found.and_then(|address| exchange(address, now() + peer.timeout, "stats"));
-    let answer = answer.map_err(|error| Error::unavailable(server.name(), error))?;
-    if at_connection_limit(&answer.lines) {
-        return Err(connection_limit(server));
-    }
-    let stat = |name: &str| {
-        let found = answer.lines.iter().find_map(|line| {
-            let (key, value) = line.strip_prefix("STAT ")?.split_once(' ')?;
-            (key == name).then_some(value)
+fn info(server: &Server) -> Result<ServerInfo> {
+    let mut connection =
+        server.connect_beside().map_err(|broken| server.error(broken, "connection", server.timeout / 2))?;
+    let (started, mut version) = (Instant::now(), Lines::one(b"version\r\n"));
+    let deadline = started + server.timeout;
+    if let Err(broken) = run_through(connection.run(&mut version, deadline)) {
+        return Err(match probe::speaks_binary(server, server.timeout / 4) {
+            true => {
+                Error::unavailable(&server.name, io::Error::new(io::ErrorKind::InvalidData, probe::BINARY))
+            }
+            false => server.error(broken, "answer", server.timeout),
         });
-        let unknown = || Error::answered(server.name(), answer.lines.first().map_or("", String::as_str));
-        found.ok_or_else(unknown)
-    };
+    }
+    let latency = started.elapsed();
+    let line = version.lines.first().map_or("", String::as_str);
+    let version = line.strip_prefix("VERSION ").ok_or_else(|| match line {
+        line if line.contains("ERROR") => server.refused(line),
+        line => Error::answered(&server.name, line),
+    })?;
+    let asked = Utc::now();
+    let mut stats = Lines::stats();
+    // A proxy closes the connection.
+    let _ = run_through(connection.run(&mut stats, Instant::now() + server.timeout));
     let number = |name: &str| {
-        let value = stat(name)?;
-        value.parse::<u64>().map_err(|_| Error::answered(server.name(), &format!("STAT {name} {value}")))
-    };
-    let time = i64::try_from(number("time")?).unwrap_or(i64::MAX);
-    Ok(ServerInfo {
-        version: Escaped(stat("version")?).to_string(),
-        latency: answer.latency,
-        clock_offset: TimeDelta::try_seconds(time.saturating_sub(asked.timestamp()))
-            .unwrap_or(TimeDelta::MAX),
-        connections: number("curr_connections")?,
-        max_connections: number("max_connections")?,
-    })
-}
-
-/// Why the server answered a meta command with `ERROR`.
-pub(super) fn explain_error(server: &Server, address: SocketAddr, until: Instant) -> Error {
-    let lines = match exchange(address, until, "version") {
-        Ok(answer) => answer.lines,
-        Err(error) => return Error::unavailable(server.name(), error),
-    };
-    if at_connection_limit(&lines) {
-        return connection_limit(server);
-    }
-    let version = lines.iter().find_map(|line| line.strip_prefix("VERSION "));
-    let version = version.map(|version| format!(", this is {version}")).unwrap_or_default();
-    Error::answered(server.name(), &format!("ERROR; meta commands need memcached 1.6{version}"))
-}
-
-/// Whether a memcached answers there that takes connections, whatever it answers.
-pub(super) fn alive(address: SocketAddr, until: Instant) -> bool {
-    let known = |line: &str| {
-        let word = line.split(' ').next();
-        matches!(word, Some("MN" | "ERROR" | "CLIENT_ERROR" | "SERVER_ERROR"))
-    };
-    exchange(address, until, "mn").is_ok_and(|answer| {
-        !at_connection_limit(&answer.lines) && answer.lines.first().is_some_and(|line| known(line))
-    })
-}
-
-fn at_connection_limit(lines: &[String]) -> bool {
-    lines.first().is_some_and(|line| says_connection_limit(line))
-}
-
-pub(super) fn says_connection_limit(line: &str) -> bool {
-    line.starts_with("ERROR Too many open connections")
-}
-
-pub(super) fn connection_limit(server: &Server) -> Error {
-    let source = io::Error::new(io::ErrorKind::ConnectionRefused, "the server is at its connection limit");
-    Error::unavailable(server.name(), source)
-}
-
-struct Answer {
-    lines: Vec<String>,
-    latency: Duration,
-}
-
-/// One text command on a connection of its own.
-fn exchange(address: SocketAddr, until: Instant, command: &str) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, left(until)?)?;
-    let started = Instant::now();
-    stream.set_write_timeout(Some(left(until)?))?;
-    stream.write_all(format!("{command}\r\n").as_bytes())?;
-    let (mut lines, mut rest, mut piece) = (Vec::new(), Vec::new(), [0; 4096]);
-    let mut room = MAX_ANSWER;
-    loop {
-        // Armed for each read: a server may send single bytes for ever.
-        stream.set_read_timeout(Some(left(until)?))?;
-        let read = match stream.read(&mut piece[..room.min(4096)]) {
-            // What a socket timeout is called on Unix.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            read => read?,
+        let line = |line: &String| {
+            Some(line.strip_prefix("STAT ")?.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
         };
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        room -= read;
-        rest.extend_from_slice(&piece[..read]);
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            let last = !line.starts_with("STAT ");
-            lines.push(line);
-            if last {
-                return Ok(Answer { lines, latency: started.elapsed() });
-            }
-        }
-    }
-}
-
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+        stats.lines.iter().find_map(line).flatten()
+    };
+    let offset =
+        |time: u64| TimeDelta::try_seconds(i64::try_from(time).ok()?.saturating_sub(asked.timestamp()));
+    Ok(ServerInfo {
+        version: Escaped(version).to_string(),
+        latency,
+        clock_offset: number("time").and_then(offset),
+        connections: number("curr_connections"),
+        max_connections: number("max_connections"),
+    })
 }

@@ -9,14 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::{RecorderEvent, hook::Hook};
 use crate::{
     error::{Error, Result},
     memcached::{BATCH_MAX, Item, When, Write},
     queue::{Kind, Queue, Sighting, Tombstone},
-    record::Key,
+    record::{Key, Keys, Value},
     store::Store,
     tracker::Tracker,
 };
@@ -64,7 +64,7 @@ impl Writer {
         failed_writes: Arc<AtomicU64>,
         hook: Option<Hook>,
     ) -> Self {
-        let store = tracker.store().patient();
+        let store = tracker.store().with_background_timeout();
         Self { tracker, store, queue, failed_writes, hook, reports: Reports::default() }
     }
 
@@ -141,7 +141,7 @@ impl Writer {
     /// What has been queued for long may be older than what others have written meanwhile.
     fn write_where_newer(&self, mut piece: Vec<Sighting>, flush: &mut Flush) {
         for attempt in 1..=TRIES {
-            let found = self.store.inspect_many(piece.iter().map(|sighting| &sighting.key).collect());
+            let found = self.store.items(&Keys::of(piece.iter().map(|sighting| &sighting.key)));
             let (mut older, mut conditions, mut newer) = (Vec::new(), Vec::new(), Vec::new());
             for (sighting, found) in piece.into_iter().zip(found) {
                 match found {
@@ -178,8 +178,13 @@ impl Writer {
     }
 
     fn holds_as_late(&self, sighting: &Sighting, item: &Item) -> bool {
-        let stored = self.tracker.decode(&sighting.key, &item.value, Utc::now());
-        stored.is_ok_and(|at| at.timestamp() >= sighting.at.timestamp())
+        self.known(&sighting.key, item).is_some_and(|at| at.timestamp() >= sighting.at.timestamp())
+    }
+
+    /// The time in a record; `None` if it cannot be read or believed.
+    fn known(&self, key: &Key, item: &Item) -> Option<DateTime<Utc>> {
+        let Value { flags, bytes } = &item.value;
+        self.tracker.codec().decode(key.as_str(), *flags, bytes, Utc::now()).ok()
     }
 
     /// The writes of a piece, without the users of lost servers, who are queued again.
@@ -233,8 +238,8 @@ impl Writer {
     /// or another process's.
     fn reapply(&self, tombstone: &Tombstone) -> Result<()> {
         for attempt in 1..=TRIES {
-            let Some(item) = self.store.inspect(&tombstone.key)? else { return Ok(()) };
-            let known = self.tracker.decode(&tombstone.key, &item.value, Utc::now()).ok();
+            let Some(item) = self.store.item(&tombstone.key)? else { return Ok(()) };
+            let known = self.known(&tombstone.key, &item);
             // The time of another process is all that tells whether the user came back. One that was seen there
             // in the second of the tombstone counts as from before.
             let came_back = known.is_some_and(|known| known > tombstone.at);

@@ -7,7 +7,7 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
-use super::Settings;
+use super::{ServerList, Settings};
 use crate::error::{EscapedQuoted, SettingsError};
 
 /// What a file or the environment gives for each setting.
@@ -84,10 +84,10 @@ fn set<T>(
     Ok(())
 }
 
-fn list(raw: Raw) -> Result<Vec<String>, SettingsError> {
+fn list(raw: Raw) -> Result<ServerList, SettingsError> {
     match raw {
-        Raw::Text(text) => Ok(vec![text]),
-        Raw::List(texts) => Ok(texts),
+        Raw::Text(text) => Ok(ServerList::new(vec![text])),
+        Raw::List(texts) => Ok(ServerList::new(texts)),
         other => Err(SettingsError::new("servers", other, "text or a list of texts is needed")),
     }
 }

@@ -1,13 +1,39 @@
 //! Where memcached is: the texts that name servers.
 
-use std::net::Ipv6Addr;
+use std::{fmt, net::Ipv6Addr, path::PathBuf};
+
+use percent_encoding::percent_decode_str;
 
 use super::Sharding;
 use crate::error::{EscapedQuoted, SettingsError};
 
 const PORT: u16 = 11211;
 
-/// What the setting `servers` says, checked.
+/// The setting `servers` as it was given. Shows `***` in place of each password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct ServerList {
+    given: Vec<String>,
+    shown: Vec<String>,
+}
+
+impl ServerList {
+    pub(super) fn new(given: Vec<String>) -> Self {
+        let shown = given.iter().map(|text| masked(text)).collect();
+        Self { given, shown }
+    }
+
+    pub(super) fn shown(&self) -> &[String] {
+        &self.shown
+    }
+}
+
+impl fmt::Debug for ServerList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown.fmt(f)
+    }
+}
+
+/// What the setting says, checked.
 #[derive(Debug)]
 pub(crate) enum Servers {
     Memory,
@@ -18,37 +44,56 @@ pub(crate) enum Servers {
 /// One memcached server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {
-    name: String,
-    host: String,
-    port: u16,
-    weight: u16,
-}
-
-impl Server {
-    /// `host:port`, with brackets around an IPv6 address.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The host alone, without brackets.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
+    /// As errors name it: `host:port`, with brackets around an IPv6 address, or the path of a socket.
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) login: Option<Login>,
     /// Its share of the ring beside the others, 1 if not given.
-    pub(crate) fn weight(&self) -> u16 {
-        self.weight
+    pub(crate) weight: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The host without brackets.
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+/// Files and names, not read yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// The system's certificate authorities if there is none.
+    pub(crate) ca: Option<PathBuf>,
+    /// A certificate and its key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// The host if there is none.
+    pub(crate) server_name: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) password: Password,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Password {
+    Text(String),
+    File(PathBuf),
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-pub(super) fn parse(servers: &[String], sharding: Sharding) -> Result<Servers, SettingsError> {
-    let all = servers.join(",");
+pub(super) fn parse(list: &ServerList, sharding: Sharding) -> Result<Servers, SettingsError> {
+    let all = list.shown.join(",");
     let refuse = |reason: &str| Err(SettingsError::new("servers", EscapedQuoted(&all), reason));
-    let texts: Vec<&str> = all.split(',').map(str::trim).collect();
+    let given = list.given.join(",");
+    let texts: Vec<&str> = given.split(',').map(str::trim).collect();
     if texts == [""] {
         return refuse("at least one server is needed");
     }
@@ -60,7 +105,13 @@ pub(super) fn parse(servers: &[String], sharding: Sharding) -> Result<Servers, S
     }
     let mut servers: Vec<Server> = Vec::with_capacity(texts.len());
     for text in texts {
-        let server = server(text)?;
+        let refuse_one = |reason: String| {
+            // A comma in a password cuts it in two, and neither part looks like one.
+            let shown = masked(text);
+            let is_shown = all.split(',').any(|part| part.trim() == shown);
+            SettingsError::new("servers", EscapedQuoted(if is_shown { &shown } else { &all }), reason)
+        };
+        let server = server(text).map_err(refuse_one)?;
         if servers.iter().any(|other| other.name == server.name) {
             return refuse(&format!("{} is listed twice", server.name));
         }
@@ -72,20 +123,123 @@ pub(super) fn parse(servers: &[String], sharding: Sharding) -> Result<Servers, S
     Ok(Servers::Memcached(servers))
 }
 
-fn server(text: &str) -> Result<Server, SettingsError> {
-    let refuse = |reason: &str| SettingsError::new("servers", EscapedQuoted(text), reason);
-    let address = match text.split_once("://") {
-        None => text,
-        Some(("memcache", address)) => address,
-        Some(_) => return Err(refuse("the only scheme is \"memcache://\"")),
-    };
-    let (address, weight) = match address.split_once('?') {
-        None => (address, 1),
-        Some((address, query)) => match query.strip_prefix("weight=").map(str::parse) {
-            Some(Ok(weight)) if weight != 0 => (address, weight),
-            _ => return Err(refuse("after the question mark comes \"weight=\" and 1 to 65535")),
+/// A reason if the text names no server.
+fn server(text: &str) -> Result<Server, String> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None if text.starts_with('/') => ("unix", text),
+        None => match text.strip_prefix("unix:") {
+            Some(path) => ("unix", path),
+            None => ("", text),
         },
     };
+    let secure = match scheme {
+        "" | "memcache" | "unix" => false,
+        "tls" | "memcache+tls" => true,
+        _ => return Err("the schemes are \"memcache://\", \"tls://\" and \"unix:\"".to_owned()),
+    };
+    if secure && cfg!(not(feature = "tls")) {
+        return Err("\"tls://\" needs the feature `tls`".to_owned());
+    }
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (userinfo, address) = match address.rsplit_once('@') {
+        Some((userinfo, address)) if !matches!(scheme, "" | "unix") => (Some(userinfo), address),
+        _ => (None, address),
+    };
+    let mut options = Options::read(query, secure)?;
+    let login = match userinfo {
+        None if options.password_file.is_some() => {
+            return Err("\"password_file\" needs a user, as in \"memcache://user@host\"".to_owned());
+        }
+        None => None,
+        Some(userinfo) => Some(login(userinfo, options.password_file.take())?),
+    };
+    let place = if scheme == "unix" { unix(address)? } else { tcp(address)? };
+    let name = match &place {
+        Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+        Place::Tcp(host, port) => format!("{host}:{port}"),
+        Place::Unix(path) => path.display().to_string(),
+    };
+    let tls = secure.then_some(options.tls);
+    Ok(Server { name, place, tls, login, weight: options.weight })
+}
+
+struct Options {
+    weight: u16,
+    tls: Tls,
+    password_file: Option<PathBuf>,
+}
+
+impl Options {
+    fn read(query: &str, secure: bool) -> Result<Self, String> {
+        let mut options = Self { weight: 1, tls: Tls::default(), password_file: None };
+        let (mut cert, mut key) = (None, None);
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            let value = decoded(value)?;
+            let file = || {
+                if value.is_empty() {
+                    Err(format!("{name:?} names no file"))
+                } else {
+                    Ok(Some(value.clone().into()))
+                }
+            };
+            match name {
+                "weight" => match value.parse() {
+                    Ok(weight) if weight != 0 => options.weight = weight,
+                    _ => return Err("a weight is 1 to 65535".to_owned()),
+                },
+                "password_file" => options.password_file = file()?,
+                "ca" if secure => options.tls.ca = file()?,
+                "cert" if secure => cert = file()?,
+                "key" if secure => key = file()?,
+                "server_name" if secure => options.tls.server_name = Some(value),
+                "ca" | "cert" | "key" | "server_name" => return Err(format!("{name:?} needs \"tls://\"")),
+                _ => {
+                    return Err(format!(
+                        "{name:?} is no option; \"weight\", \"password_file\", \"ca\", \"cert\", \"key\" and \
+                         \"server_name\" are"
+                    ));
+                }
+            }
+        }
+        options.tls.identity = match (cert, key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some((cert, key)),
+            _ => return Err("\"cert\" and \"key\" go together".to_owned()),
+        };
+        Ok(options)
+    }
+}
+
+fn login(userinfo: &str, file: Option<PathBuf>) -> Result<Login, String> {
+    let (user, password) = match (userinfo.split_once(':'), file) {
+        (Some((user, password)), None) => (user, Password::Text(decoded(password)?)),
+        (None, Some(file)) => (userinfo, Password::File(file)),
+        (Some(_), Some(_)) => return Err("there is a password and a \"password_file\"".to_owned()),
+        (None, None) => {
+            return Err("the user has no password: give \":password\" or \"password_file\"".to_owned());
+        }
+    };
+    // memcached takes the two with a space between.
+    let user = decoded(user)?;
+    if user.is_empty() || user.contains(char::is_whitespace) {
+        return Err("the user is empty or has a space".to_owned());
+    }
+    Ok(Login { user, password })
+}
+
+fn unix(path: &str) -> Result<Place, String> {
+    let path = decoded(path)?;
+    match path.starts_with('/') && path.len() > 1 {
+        true => Ok(Place::Unix(path.into())),
+        false => Err("a Unix socket is an absolute path, as in \"unix:/run/memcached.sock\"".to_owned()),
+    }
+}
+
+fn tcp(address: &str) -> Result<Place, String> {
+    let address = address.strip_suffix('/').unwrap_or(address);
+    let refuse = |reason: &str| reason.to_owned();
     let (host, port) = match address.strip_prefix('[') {
         Some(bracketed) => {
             let (host, rest) = bracketed.split_once(']').ok_or_else(|| refuse("a bracket is not closed"))?;
@@ -121,6 +275,58 @@ fn server(text: &str) -> Result<Server, SettingsError> {
     if !host.bytes().all(name_byte) {
         return Err(refuse("the host is no name and no address"));
     }
-    let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    Ok(Server { name, host: host.to_owned(), port, weight })
+    Ok(Place::Tcp(host.to_owned(), port))
+}
+
+fn decoded(text: &str) -> Result<String, String> {
+    let mut encoded = text.split('%').skip(1);
+    if !encoded.all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit)) {
+        return Err("after a percent sign come two hexadecimal digits".to_owned());
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| "what is percent-encoded is not UTF-8".to_owned())
+}
+
+/// The text with `***` in place of each password, also where the text names no server.
+fn masked(text: &str) -> String {
+    // A password may have "://" in it too.
+    let is_scheme = |before: &str| {
+        let name = before.rsplit(',').next().unwrap_or_default().trim();
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let schemes = text.match_indices("://").filter(|(at, _)| is_scheme(&text[..*at]));
+    let starts: Vec<usize> = schemes.map(|(at, scheme)| at + scheme.len()).collect();
+    let (mut masked, mut done) = (String::new(), 0);
+    for (nth, &start) in starts.iter().enumerate() {
+        let part = &text[start..starts.get(nth + 1).copied().unwrap_or(text.len())];
+        if let Some((colon, at)) = part.rfind('@').and_then(|at| Some((part[..at].find(':')?, at))) {
+            masked.extend([&text[done..=start + colon], "***"]);
+            done = start + at;
+        }
+    }
+    masked + &text[done..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        for (text, shown) in [
+            ("memcache://site:geheim@cache1", "memcache://site:***@cache1"),
+            ("tls://a:b@c:1?ca=/x,memcache://d:e:f@g@h", "tls://a:***@c:1?ca=/x,memcache://d:***@h"),
+            ("memcache://a:b,c@d", "memcache://a:***@d"),
+            ("memcache://a:b://c@d", "memcache://a:***@d"),
+            ("x:1, tls://a:b@c , memcache://a:b@d", "x:1, tls://a:***@c , memcache://a:***@d"),
+            ("ftp://a:b@c", "ftp://a:***@c"),
+            ("memcache://a@b:1", "memcache://a@b:1"),
+            ("cache1:11211,[::1]:11211", "cache1:11211,[::1]:11211"),
+        ] {
+            assert_eq!(masked(text), shown);
+            let list = ServerList::new(vec![text.to_owned()]);
+            let told = format!("{list:?} {:?}", parse(&list, Sharding::Ketama));
+            assert!(["geheim", ":b@", "b,c", "a:b"].iter().all(|secret| !told.contains(secret)), "{told}");
+        }
+    }
 }

@@ -1,71 +1,74 @@
-//! What the tracker for async code asks of a store.
+//! The same for async code.
 
-use std::sync::Arc;
-
-use super::memory::Memory;
+use super::Store;
 use crate::{
-    error::Result,
-    memcached::{AsyncMemcached, Item, ServerStatus, Write},
-    record::{Key, Value},
+    error::{Error, Result},
+    memcached::{Detail, Found, Item, ServerStatus, Tokio, Write},
+    record::{Key, Keys},
 };
 
-#[derive(Debug)]
-pub(crate) enum AsyncStore {
-    Memory(Arc<Memory>),
-    Memcached(AsyncMemcached),
-}
-
-impl AsyncStore {
-    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Value>> {
+impl Store {
+    pub(crate) async fn get_async<T>(
+        &self,
+        key: &Key,
+        read: impl FnOnce(Found<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
         match self {
-            Self::Memory(memory) => Ok(memory.get(key).map(|item| item.value)),
-            Self::Memcached(memcached) => memcached.get(key).await,
+            Self::Memory(memory) => memory.get(key.as_str(), read).transpose(),
+            Self::Memcached(memcached) => memcached.get::<Tokio, _>(key, false, read).await?.transpose(),
         }
     }
 
-    /// One answer a key, in order, from all servers at once.
-    pub(crate) async fn get_many(&self, keys: Vec<&Key>) -> Vec<Result<Option<Value>>> {
+    pub(crate) async fn get_many_async<T>(
+        &self,
+        keys: &Keys,
+        read: impl Fn(&str, Found<'_>) -> Result<T>,
+    ) -> Vec<Result<Option<T>>> {
         match self {
-            Self::Memory(memory) => {
-                keys.into_iter().map(|key| Ok(memory.get(key).map(|item| item.value))).collect()
-            }
-            Self::Memcached(memcached) => memcached.get_many(keys).await,
+            Self::Memory(memory) => memory.get_many(keys, read),
+            Self::Memcached(memcached) => memcached.get_many_at_once(keys, false, read).await,
         }
     }
 
-    pub(crate) async fn inspect(&self, key: &Key) -> Result<Option<Item>> {
+    pub(crate) async fn item_async(&self, key: &Key) -> Result<Option<Item>> {
         match self {
-            Self::Memory(memory) => Ok(memory.get(key)),
-            Self::Memcached(memcached) => memcached.inspect(key).await,
+            Self::Memory(memory) => Ok(memory.get(key.as_str(), Item::new)),
+            Self::Memcached(memcached) => memcached.get::<Tokio, _>(key, true, Item::new).await,
         }
     }
 
-    pub(crate) async fn set(&self, write: &Write) -> Result<bool> {
+    pub(crate) async fn detail_async(&self, key: &Key) -> Result<Detail> {
+        let (store, key) = (self.clone(), key.clone());
+        let asked = tokio::task::spawn_blocking(move || store.detail(&key)).await;
+        asked.unwrap_or_else(|error| Err(Error::system(std::io::Error::other(error))))
+    }
+
+    pub(crate) async fn set_async(&self, write: &Write) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.set(write)),
-            Self::Memcached(memcached) => memcached.set(write).await,
+            Self::Memcached(memcached) => memcached.set::<Tokio>(write).await,
         }
     }
 
-    /// One answer a write, in order, from all servers at once.
-    pub(crate) async fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
+    /// From all servers at once.
+    pub(crate) async fn set_many_async(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
             Self::Memory(memory) => writes.iter().map(|write| Ok(memory.set(write))).collect(),
-            Self::Memcached(memcached) => memcached.set_many(writes).await,
+            Self::Memcached(memcached) => memcached.set_many_at_once(writes).await,
         }
     }
 
-    pub(crate) async fn delete(&self, key: &Key) -> Result<bool> {
+    pub(crate) async fn delete_async(&self, key: &Key) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.delete(key, None)),
-            Self::Memcached(memcached) => memcached.delete(key).await,
+            Self::Memcached(memcached) => memcached.delete::<Tokio>(key, None).await,
         }
     }
 
-    pub(crate) async fn server_status(&self) -> Vec<ServerStatus> {
+    pub(crate) async fn server_status_async(&self) -> Vec<ServerStatus> {
         match self {
             Self::Memory(_) => Vec::new(),
-            Self::Memcached(memcached) => memcached.server_status().await,
+            Self::Memcached(memcached) => memcached.server_status_async().await,
         }
     }
 }

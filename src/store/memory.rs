@@ -8,8 +8,9 @@ use std::{
 use quick_cache::unsync::Cache;
 
 use crate::{
-    memcached::{Item, When, Write},
-    record::{Key, Value},
+    error::Result,
+    memcached::{Detail, Found, When, Write},
+    record::{Key, Keys, Value},
 };
 
 /// Beyond as many records the ones that were not used for long make room, as in memcached.
@@ -54,18 +55,31 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Item> {
+    /// What `read` makes of the value, if there is one.
+    pub(super) fn get<T>(&self, key: &str, read: impl FnOnce(Found<'_>) -> T) -> Option<T> {
         let cache = &mut self.lock().cache;
-        let entry = cache.get(key)?;
-        match entry.expires.checked_duration_since(Instant::now()) {
-            Some(left) if !left.is_zero() => {
-                Some(Item { value: entry.value.clone(), expires_in: Some(left), cas: entry.cas })
-            }
-            _ => {
-                cache.remove(key);
-                None
-            }
+        let Entry { value, expires, cas } = cache.get(key)?;
+        if *expires > Instant::now() {
+            return Some(read(Found { flags: value.flags, bytes: &value.bytes, cas: *cas }));
         }
+        cache.remove(key);
+        None
+    }
+
+    pub(super) fn get_many<T>(
+        &self,
+        keys: &Keys,
+        read: impl Fn(&str, Found<'_>) -> Result<T>,
+    ) -> Vec<Result<Option<T>>> {
+        let get = |key| self.get(key, |found| read(key, found)).transpose();
+        (0..keys.len() as u32).map(|place| get(keys.get(place))).collect()
+    }
+
+    pub(super) fn detail(&self, key: &Key) -> Detail {
+        let records = self.lock();
+        let left =
+            records.cache.peek(key).and_then(|entry| entry.expires.checked_duration_since(Instant::now()));
+        Detail { expires_in: left, ..Detail::default() }
     }
 
     pub(super) fn set(&self, write: &Write) -> bool {

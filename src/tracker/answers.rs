@@ -46,8 +46,8 @@ pub struct RecordInfo {
 
 /// A value as the store keeps it.
 ///
-/// Serializes as `flags`, `bytes` (as in a byte string: ASCII, the other bytes as `\x80`), `expires_in_s` (or null),
-/// `last_seen` (RFC 3339, or null) and `error` (an [`Error`], or null).
+/// Serializes as `flags`, `bytes` (as in a byte string: ASCII, the other bytes as `\x80`), `expires_in_s`,
+/// `idle_for_s` and `was_read` (each or null), `last_seen` (RFC 3339, or null) and `error` (an [`Error`], or null).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredRecord {
@@ -55,18 +55,26 @@ pub struct StoredRecord {
     pub flags: u32,
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// How long it will be kept, in whole seconds; `None` for as long as there is room.
+    /// How long it will be kept, in whole seconds; `None` for as long as there is room, without the feature `meta`, and
+    /// from a server that does not tell.
     pub expires_in: Option<Duration>,
+    /// How long ago the store last read or wrote it, in whole seconds; `None` without the feature `meta`, and from a
+    /// server that does not tell.
+    pub idle_for: Option<Duration>,
+    /// Whether anyone has read it since it was written; `None` as for `idle_for`.
+    pub was_read: Option<bool>,
     /// What it decodes to, or why it is no time that can be believed.
     pub last_seen: Result<DateTime<Utc>>,
 }
 
 impl Serialize for StoredRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("StoredRecord", 5)?;
+        let mut fields = serializer.serialize_struct("StoredRecord", 7)?;
         fields.serialize_field("flags", &self.flags)?;
         fields.serialize_field("bytes", &self.bytes.escape_ascii().to_string())?;
         fields.serialize_field("expires_in_s", &self.expires_in.map(|left| left.as_secs()))?;
+        fields.serialize_field("idle_for_s", &self.idle_for.map(|idle| idle.as_secs()))?;
+        fields.serialize_field("was_read", &self.was_read)?;
         fields.serialize_field("last_seen", &self.last_seen.as_ref().ok())?;
         fields.serialize_field("error", &self.last_seen.as_ref().err())?;
         fields.end()

@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use super::{RecordInfo, RestoreSummary, StoredRecord, Tracker};
 use crate::{
     error::Result,
-    memcached::{BATCH_MAX, Item, When, Write},
+    memcached::{BATCH_MAX, Detail, Found, When, Write},
     presence::Presence,
     queue::Kind,
-    record::{Key, Value},
+    record::{Key, Keys, Value},
 };
 
 impl Tracker {
@@ -18,45 +18,42 @@ impl Tracker {
         Key::new(self.settings().key_prefix(), user)
     }
 
-    pub(crate) fn keys<U: Display>(&self, users: impl IntoIterator<Item = U>) -> Vec<Result<Key>> {
-        users.into_iter().map(|user| self.key(user)).collect()
+    pub(crate) fn keys<U: Display>(&self, users: impl IntoIterator<Item = U>) -> Keys {
+        Keys::new(self.settings().key_prefix(), users)
     }
 
-    pub(crate) fn decode(&self, key: &Key, value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        self.shared.codec.decode(key, value, now)
+    /// The time in a value.
+    pub(crate) fn seen_in(&self, key: &str, found: Found<'_>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        self.shared.codec.decode(key, found.flags, found.bytes, now)
     }
 
-    pub(crate) fn presence_in(
+    pub(crate) fn presence_of(&self, seen: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Presence {
+        Presence::at(seen, now, self.settings().online_timeout())
+    }
+
+    /// All of a page are judged at one moment.
+    pub(crate) fn presences_of(
         &self,
-        key: &Key,
-        value: Option<&Value>,
+        keys: Keys,
+        seen: Vec<Result<Option<DateTime<Utc>>>>,
         now: DateTime<Utc>,
-    ) -> Result<Presence> {
-        let last_seen = value.map(|value| self.decode(key, value, now)).transpose()?;
-        Ok(Presence::at(last_seen, now, self.settings().online_timeout()))
-    }
-
-    /// `values` holds one answer for each key that is one. All of a page are judged at one moment.
-    pub(crate) fn presences_in(
-        &self,
-        keys: Vec<Result<Key>>,
-        values: Vec<Result<Option<Value>>>,
     ) -> Vec<Result<Presence>> {
-        let (mut values, now) = (values.into_iter(), Utc::now());
-        let presence = |key: Result<Key>| {
-            let key = key?;
-            let value = values.next().transpose()?.flatten();
-            self.presence_in(&key, value.as_ref(), now)
-        };
-        keys.into_iter().map(presence).collect()
+        let mut presences: Vec<_> =
+            seen.into_iter().map(|seen| seen.map(|seen| self.presence_of(seen, now))).collect();
+        for (place, error) in keys.refused {
+            presences[place] = Err(error);
+        }
+        presences
     }
 
-    pub(crate) fn inspection(&self, key: &Key, item: Option<Item>) -> RecordInfo {
-        let stored = item.map(|item| StoredRecord {
-            last_seen: self.decode(key, &item.value, Utc::now()),
-            flags: item.value.flags,
-            bytes: item.value.bytes,
-            expires_in: item.expires_in,
+    pub(crate) fn record_info(&self, key: &Key, value: Option<Value>, detail: Detail) -> RecordInfo {
+        let stored = value.map(|value| StoredRecord {
+            last_seen: self.shared.codec.decode(key.as_str(), value.flags, &value.bytes, Utc::now()),
+            flags: value.flags,
+            bytes: value.bytes,
+            expires_in: detail.expires_in,
+            idle_for: detail.idle_for,
+            was_read: detail.was_read,
         });
         let server = self.store().server_of(key).to_owned();
         RecordInfo { server, key: key.as_str().to_owned(), stored }
@@ -81,8 +78,12 @@ impl Tracker {
     }
 
     /// What to write over the record of a user who signed out at `now`; `None` where it is offline already.
-    pub(crate) fn signing_out(&self, key: Key, now: DateTime<Utc>, value: &Value) -> Result<Option<Write>> {
-        let known = self.decode(&key, value, now).ok();
+    pub(crate) fn signing_out(
+        &self,
+        key: Key,
+        now: DateTime<Utc>,
+        known: Option<DateTime<Utc>>,
+    ) -> Result<Option<Write>> {
         let Some(offline) = self.shared.codec.offline(known, now) else { return Ok(None) };
         self.write(key, offline, self.settings().last_seen_timeout(), When::Present).map(Some)
     }

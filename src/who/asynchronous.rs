@@ -33,7 +33,8 @@ impl AsyncTracker {
     /// As [`Tracker::watch`](crate::Tracker::watch).
     ///
     /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), last_seen::Error> {
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    /// # runtime.block_on(async {
     /// # let tracker = last_seen::AsyncTracker::from(last_seen::Tracker::in_memory());
     /// let mut watch = tracker.watch().await?;
     /// tracker.seen("alice").await?;
@@ -42,7 +43,7 @@ impl AsyncTracker {
     ///     println!("{user}: {}", if presence.online { "here" } else { "gone" });
     /// #   break;
     /// }
-    /// # Ok(()) }
+    /// # Ok::<(), last_seen::Error>(()) }).unwrap();
     /// ```
     ///
     /// # Errors

@@ -12,11 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Name,
-    connection::{Connection, number},
-    name_in,
-};
+use super::{MAX_LINE, Name, name_in, number, stat};
 use crate::{
     error::{Error, EscapedQuoted, Result},
     memcached::Remote,
@@ -108,8 +104,8 @@ fn wait_and_dump(server: &Remote, query: &Query, deadline: Instant) -> Result<Ca
 }
 
 fn dump(server: &Remote, query: &Query, deadline: Instant) -> Result<Answer> {
-    let mut connection = Connection::dial(server)?;
-    let Some(now) = connection.stat("time")? else {
+    let mut connection = server.connect()?;
+    let Some(now) = stat(&mut connection, "time")? else {
         return Err(server.refused("stats without a time"));
     };
     // `all` in place of `hash` misses items.
@@ -117,7 +113,7 @@ fn dump(server: &Remote, query: &Query, deadline: Instant) -> Result<Answer> {
     let mut candidates = Candidates::default();
     let mut begun = false;
     loop {
-        let line = match connection.line(deadline) {
+        let line = match connection.line(MAX_LINE, deadline) {
             Ok(line) => line,
             // Before 1.6.19 a second listing waits for a first that is stuck, and is not told BUSY.
             Err(error) if error.kind() == ErrorKind::TimedOut => {
@@ -141,10 +137,8 @@ fn dump(server: &Remote, query: &Query, deadline: Instant) -> Result<Answer> {
         } else if begun || line != b"OK" {
             let words = line.to_vec();
             return Err(match (begun, &words[..]) {
-                (false, b"ERROR") => {
-                    connection.refused(&words, "; listing needs memcached itself, not a proxy")
-                }
-                (false, _) => connection.refused(&words, ""),
+                (false, b"ERROR") => server.refused("ERROR; listing needs memcached itself, not a proxy"),
+                (false, _) => server.refused(&String::from_utf8_lossy(&words)),
                 (true, _) => garbage(server, &words),
             });
         }

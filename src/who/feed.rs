@@ -1,26 +1,23 @@
 //! Follows one server's log of what is stored.
 
 use std::{
-    convert::Infallible,
     hash::{BuildHasher, RandomState},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{
-    Name,
-    connection::{Connection, number},
-    inbox::Inbox,
-    name_in,
-};
+use super::{MAX_LINE, Name, inbox::Inbox, name_in, number, stat};
 use crate::{
     error::{Error, Result},
-    memcached::Remote,
+    memcached::{LineConnection, Remote},
 };
 
 /// A stopped or cut-off server sends nothing, and neither does a quiet one: it is asked as often.
 const CHECK: Duration = Duration::from_secs(1);
+
+/// For the answer to `watch`, whatever `server_timeout` is: measured on a quiet server, 0.99 s.
+pub(super) const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,7 +44,7 @@ impl Follower {
         let mut failures = 0;
         loop {
             let started = Instant::now();
-            let Err(error) = self.follow();
+            let Err(error) = self.follow() else { continue };
             if started.elapsed() > SLOW_PAUSE {
                 failures = 0;
             }
@@ -60,26 +57,36 @@ impl Follower {
         }
     }
 
-    fn follow(&self) -> Result<Infallible> {
+    /// Returns `Ok` if the server has moved behind its name.
+    fn follow(&self) -> Result<()> {
         let mut checks = Some(self.dial()?);
         let mut dropped = self.dropped(&mut checks)?;
         let mut log = self.dial()?;
         log.send("watch mutations")?;
-        let answer = log.answer()?;
+        // The server's logger may sleep for a second.
+        let answer = match log.line(MAX_LINE, Instant::now() + LOG_TIMEOUT) {
+            Ok(line) => line.to_vec(),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let words =
+                    format!("the log did not begin within {}", humantime::format_duration(LOG_TIMEOUT));
+                return Err(Error::unavailable(self.server.name(), io::Error::new(error.kind(), words)));
+            }
+            Err(error) => return Err(log.lost(error)),
+        };
         if answer != b"OK" {
             let hint = match answer.starts_with(TOO_MANY.as_bytes()) {
                 true => "; it has 20 at most: one `Watch` a program, fanned out, is enough",
                 false => "",
             };
-            return Err(log.refused(&answer, hint));
+            return Err(self.server.refused(&format!("{}{hint}", String::from_utf8_lossy(&answer))));
         }
-        self.server.found();
+        self.server.recovered();
         self.inbox.found(self.place);
         let mut news = News::default();
         let mut heard = false;
         let mut check = Instant::now() + CHECK;
         loop {
-            match log.line(check) {
+            match log.line(MAX_LINE, check) {
                 Ok(line) => {
                     heard = true;
                     news.read(line, &self.prefix);
@@ -97,6 +104,9 @@ impl Follower {
                         Err(_) if heard => {}
                         Err(error) => return Err(error),
                     }
+                    if self.server.has_moved_since(&log) {
+                        return Ok(());
+                    }
                     heard = false;
                     check = Instant::now() + CHECK;
                 }
@@ -109,7 +119,7 @@ impl Follower {
     }
 
     /// How many lines the server could not log so far, for all its watchers.
-    fn dropped(&self, checks: &mut Option<Connection>) -> Result<u64> {
+    fn dropped(&self, checks: &mut Option<LineConnection>) -> Result<u64> {
         let kept =
             checks.take().and_then(|mut connection| Some((dropped_at(&mut connection).ok()?, connection)));
         let (dropped, connection) = match kept {
@@ -123,17 +133,17 @@ impl Follower {
         Ok(dropped)
     }
 
-    fn dial(&self) -> Result<Connection> {
-        let connection = Connection::dial(&self.server)?;
-        if self.inbox.adopt(connection.stream()) {
+    fn dial(&self) -> Result<LineConnection> {
+        let connection = self.server.connect()?;
+        if self.inbox.adopt(connection.closer()) {
             return Err(connection.lost(ErrorKind::ConnectionAborted.into()));
         }
         Ok(connection)
     }
 }
 
-fn dropped_at(connection: &mut Connection) -> Result<u64> {
-    Ok(connection.stat("log_worker_dropped")?.unwrap_or(0))
+fn dropped_at(connection: &mut LineConnection) -> Result<u64> {
+    Ok(stat(connection, "log_worker_dropped")?.unwrap_or(0))
 }
 
 /// What a few lines of the log say.

@@ -2,12 +2,11 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    net::{Shutdown, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::error::Error;
+use crate::{error::Error, memcached::Closer};
 
 /// Names are read back in pieces: after as long, or when as many are here.
 const GATHER: Duration = Duration::from_millis(50);
@@ -33,7 +32,7 @@ struct State {
     /// When the oldest of them came.
     since: Option<Instant>,
     servers: Vec<Standing>,
-    sockets: Vec<Weak<TcpStream>>,
+    closers: Vec<Closer>,
     missed: u64,
     skipped: u64,
     closed: bool,
@@ -64,7 +63,7 @@ impl Inbox {
             waiting: HashSet::new(),
             since: None,
             servers: servers.into_iter().map(standing).collect(),
-            sockets: Vec::new(),
+            closers: Vec::new(),
             missed: 0,
             skipped: 0,
             closed: false,
@@ -186,10 +185,10 @@ impl Inbox {
     }
 
     /// The connection ends with the inbox; says whether it has ended.
-    pub(super) fn adopt(&self, stream: &Arc<TcpStream>) -> bool {
+    pub(super) fn adopt(&self, closer: Closer) -> bool {
         let mut state = self.lock();
-        state.sockets.retain(|socket| socket.strong_count() > 0);
-        state.sockets.push(Arc::downgrade(stream));
+        state.closers.retain(|closer| !closer.is_closed());
+        state.closers.push(closer);
         state.closed
     }
 
@@ -197,10 +196,7 @@ impl Inbox {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        for stream in state.sockets.drain(..).filter_map(|socket| socket.upgrade()) {
-            // It fails where the server was faster.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        state.closers.drain(..).for_each(|closer| closer.close());
         self.turned.notify_all();
         self.arrived.notify_all();
     }

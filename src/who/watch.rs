@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    feed::{Follower, TOO_MANY},
+    feed::{Follower, LOG_TIMEOUT, TOO_MANY},
     inbox::{CAPACITY, Inbox, PIECE, Taken},
 };
 use crate::{
@@ -53,8 +53,6 @@ pub struct Watch {
     ready: VecDeque<Result<(String, Presence)>>,
     unread: Vec<Arc<str>>,
     retry: Option<Instant>,
-    /// `None` where the system has no room for one more handler of forks.
-    guard: Option<forkguard::Guard>,
 }
 
 impl Watch {
@@ -70,15 +68,7 @@ impl Watch {
 
         // From here on a failure closes what was opened.
         let (ready, unread) = (VecDeque::new(), Vec::new());
-        let watch = Self {
-            tracker: tracker.clone(),
-            inbox,
-            _hook: hook,
-            ready,
-            unread,
-            retry: None,
-            guard: forkguard::Guard::try_new().ok(),
-        };
+        let watch = Self { tracker: tracker.clone(), inbox, _hook: hook, ready, unread, retry: None };
         for (place, server) in servers.iter().enumerate() {
             let inbox = Arc::clone(&watch.inbox);
             let follower = Follower { server: server.clone(), place, prefix: prefix.clone(), inbox };
@@ -88,7 +78,7 @@ impl Watch {
                 .map_err(Error::no_thread)?;
         }
         // Two dials and two answers.
-        for place in watch.inbox.unanswered(timeout * 4) {
+        for place in watch.inbox.unanswered(LOG_TIMEOUT + timeout * 4) {
             let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
             watch.inbox.lost(place, Error::unavailable(servers[place].name(), silent));
         }
@@ -187,10 +177,7 @@ impl Iterator for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // The threads are the parent's, and so are the connections: to close them here would end its feed.
-        if !self.guard.as_mut().is_some_and(forkguard::Guard::detected_fork) {
-            self.inbox.close();
-        }
+        self.inbox.close();
     }
 }
 

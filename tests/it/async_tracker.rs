@@ -1,11 +1,11 @@
 //! What only the tracker for async code does.
 
-use std::{rc::Rc, time::Duration};
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{AsyncTracker, Error, Recorder, Settings, Tracker};
 
-use last_seen_tests::{Memcached, eventually, ms, runtime, within};
+use last_seen_tests::{Fault, Memcached, Proxy, Way, eventually, ms, runtime, within};
 
 #[test]
 fn it_shares_the_store_in_process_with_the_tracker_it_was_made_from() {
@@ -99,6 +99,97 @@ fn cancelled_calls_give_no_later_call_a_wrong_answer() {
             assert_eq!(tracker.last_seen(user).await.unwrap(), Some(time_of(user)));
         }
     });
+}
+
+/// The answer if it is there after so many polls; dropped where it is then, if not.
+async fn polled<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut left) = (pin!(future), times);
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Every call, dropped after each number of polls that does not end it, on the one connection of a tracker.
+fn cancelled_at_every_await(servers: &str, rounds: usize, page: i64) {
+    const USERS: i64 = 50;
+    let settings = Settings::default().with_servers([servers]).with_max_connections(1);
+    let tracker = Tracker::new(settings.with_server_timeout(Duration::from_secs(10))).unwrap();
+    let tracker = AsyncTracker::from(tracker);
+    let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let time_of = |user: i64| at + TimeDelta::seconds(user);
+    runtime().block_on(async {
+        for user in 0..USERS {
+            tracker.seen_at(user, time_of(user)).await.unwrap();
+        }
+        let (mut cancelled, mut ended, mut round, mut polls) = ([0; 8], [false; 8], 0, 0);
+        while round < rounds {
+            // By the place in the list below.
+            let user = polls as i64 % USERS;
+            for call in (0..8).filter(|&call| !ended[call]).collect::<Vec<_>>() {
+                let done = match call {
+                    0 => polled(polls, tracker.last_seen(user)).await.map(|seen| {
+                        assert_eq!(seen.unwrap(), Some(time_of(user)));
+                    }),
+                    1 => polled(polls, tracker.presences(0..page)).await.map(|page| {
+                        assert!(page.iter().all(Result::is_ok), "{page:?}");
+                    }),
+                    2 => polled(polls, tracker.seen_at(user, time_of(user))).await.map(Result::unwrap),
+                    3 => polled(polls, tracker.inspect(user)).await.map(|record| {
+                        assert_eq!(record.unwrap().stored.unwrap().last_seen.unwrap(), time_of(user));
+                    }),
+                    4 => polled(polls, tracker.sign_out("another")).await.map(|told| _ = told.unwrap()),
+                    5 => polled(polls, tracker.forget("another")).await.map(|told| _ = told.unwrap()),
+                    6 => polled(polls, tracker.seen("another")).await.map(Result::unwrap),
+                    _ => polled(polls, tracker.restore([("another", Utc::now())])).await.map(|restored| {
+                        assert_eq!(restored.failed, 0);
+                    }),
+                };
+                ended[call] = done.is_some();
+                cancelled[call] += usize::from(done.is_none());
+                // The next calls, on the same connection or a new one.
+                let other = (user + 7) % USERS;
+                assert_eq!(tracker.last_seen(other).await.unwrap(), Some(time_of(other)), "{call} {polls}");
+                let page = tracker.presences([user, other, USERS]).await;
+                let page = page.into_iter().map(|one| one.unwrap().last_seen).collect::<Vec<_>>();
+                assert_eq!(page, [Some(time_of(user)), Some(time_of(other)), None], "{call} {polls}");
+            }
+            polls += 1;
+            if ended == [true; 8] {
+                (ended, polls, round) = ([false; 8], 0, round + 1);
+            }
+        }
+        println!("{cancelled:?}");
+        assert!(cancelled.iter().all(|&count| count > rounds), "{cancelled:?}");
+    });
+}
+
+#[test]
+fn a_call_cancelled_at_any_await_gives_no_later_call_a_wrong_answer() {
+    cancelled_at_every_await(&Memcached::start().address(), 20, 50);
+}
+
+#[test]
+fn neither_does_one_over_a_unix_socket() {
+    cancelled_at_every_await(&Memcached::start_on_socket().address(), 20, 50);
+}
+
+#[test]
+fn neither_does_one_whose_answer_comes_in_single_bytes() {
+    let memcached = Memcached::start();
+    let plan = |way, _: last_seen_tests::proxy::Dice| match way {
+        Way::Request => Fault::Pass,
+        Way::Answer => Fault::Slices(Duration::from_micros(20)),
+    };
+    cancelled_at_every_await(&Proxy::start(&memcached.address(), plan).address(), 1, 3);
 }
 
 #[test]

@@ -75,7 +75,8 @@ fn a_record_serializes_with_the_same_keys_whatever_is_stored() {
     let at = DateTime::from_timestamp(1_795_489_200, 0).unwrap();
     let written = json(&tracker.preview("alice", at).unwrap());
     let stored = json!({
-        "flags": 0, "bytes": "1795489200", "expires_in_s": 604_800, "last_seen": "2026-11-24T03:00:00Z", "error": null,
+        "flags": 0, "bytes": "1795489200", "expires_in_s": 604_800, "idle_for_s": null, "was_read": null,
+        "last_seen": "2026-11-24T03:00:00Z", "error": null,
     });
     assert_eq!(written, json!({"server": server, "key": "seen_alice", "stored": stored}));
 

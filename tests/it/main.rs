@@ -13,11 +13,14 @@ mod faults;
 mod house;
 mod names;
 mod presence;
+mod proxies;
 mod recorder;
 #[cfg(feature = "tower")]
 mod seen_layer;
+mod servers;
 mod settings;
 mod sharding;
+mod transports;
 mod values;
 #[cfg(feature = "who")]
 mod who;

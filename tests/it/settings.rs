@@ -128,7 +128,10 @@ fn a_server_that_is_none_is_refused() {
     assert_eq!(told("host:65536"), r#"setting servers = "host:65536": a port is 1 to 65535"#);
     assert_eq!(told("host:0"), r#"setting servers = "host:0": a port is 1 to 65535"#);
     assert_eq!(told("host:"), r#"setting servers = "host:": a port is 1 to 65535"#);
-    assert_eq!(told("redis://host"), r#"setting servers = "redis://host": the only scheme is "memcache://""#);
+    assert_eq!(
+        told("redis://host"),
+        r#"setting servers = "redis://host": the schemes are "memcache://", "tls://" and "unix:""#
+    );
     assert_eq!(
         told("::1"),
         r#"setting servers = "::1": an IPv6 address stands in brackets, as in "[::1]:11211""#
@@ -165,10 +168,14 @@ fn a_list_that_no_client_understands_is_refused() {
         refused_servers("one,two,one:11211"),
         r#"setting servers = "one,two,one:11211": one:11211 is listed twice"#
     );
-    let weight = r#"after the question mark comes "weight=" and 1 to 65535"#;
-    for text in ["one?weight=0", "one?weight=65536", "one?weight=-1", "one?weight=", "one?wait=1", "one?"] {
-        assert_eq!(refused_servers(text), format!("setting servers = {text:?}: {weight}"));
+    for text in ["one?weight=0", "one?weight=65536", "one?weight=-1", "one?weight="] {
+        assert_eq!(refused_servers(text), format!("setting servers = {text:?}: a weight is 1 to 65535"));
     }
+    let options = r#""weight", "password_file", "ca", "cert", "key" and "server_name" are"#;
+    assert_eq!(
+        refused_servers("one?wait=1"),
+        format!(r#"setting servers = "one?wait=1": "wait" is no option; {options}"#)
+    );
     for sharding in [Sharding::Pymemcache, Sharding::Libmemcached, Sharding::PythonMemcached] {
         let told = refused(Settings::default().with_servers(["one,two?weight=2"]).with_sharding(sharding));
         assert_eq!(

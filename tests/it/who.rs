@@ -26,11 +26,10 @@ fn scripted(time: u64, answer: impl Fn(&str, &TcpStream) -> bool + Send + Sync +
                 Some("stats") => {
                     (&stream).write_all(format!("STAT pid 1\r\nSTAT time {time}\r\nEND\r\n").as_bytes())
                 }
-                Some("mg") => {
-                    let flags: String =
-                        words.filter(|word| word.starts_with('O')).map(|word| format!(" {word}")).collect();
+                Some("get") => {
                     let now = Utc::now().timestamp();
-                    (&stream).write_all(format!("VA 10 f0{flags}\r\n{now}\r\n").as_bytes())
+                    let values: String = words.map(|key| format!("VALUE {key} 0 10\r\n{now}\r\n")).collect();
+                    (&stream).write_all(format!("{values}END\r\n").as_bytes())
                 }
                 _ if answer(&line, &stream) => Ok(()),
                 _ => return,

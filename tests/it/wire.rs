@@ -45,17 +45,13 @@ fn a_signed_out_user_is_offline_for_a_reader_that_knows_only_the_rule() {
 
 #[test]
 fn a_page_of_500_users_is_one_round_trip() {
-    // Answers nothing before it has every question: whoever waits for a first answer waits in vain.
     let fake = Fake::start(|stream| {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut answers = String::new();
-        for n in 0..500 {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            assert!(line.starts_with(&format!("mg seen_user{n} ")), "{line}");
-            answers += &format!("EN O{n}\r\n");
-        }
-        (&stream).write_all(answers.as_bytes()).unwrap();
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let keys: String = (0..500).map(|n| format!(" seen_user{n}")).collect();
+        assert_eq!(line, format!("get{keys}\r\n"));
+        (&stream).write_all(b"END\r\n").unwrap();
         assert_eq!(reader.read_line(&mut String::new()).unwrap(), 0, "a second round trip");
     });
     let settings = Settings::default().with_servers([fake.address()]).with_server_timeout(ms(2_000));
@@ -85,8 +81,8 @@ fn a_server_says_how_it_is() {
     let info = server.info.as_ref().unwrap();
     assert!(info.version.starts_with("1."), "{info:?}");
     assert!(info.latency < ms(100), "{info:?}");
-    assert!(info.clock_offset.num_seconds().abs() <= 2, "{info:?}");
-    assert!(info.connections >= 2, "{info:?}");
-    assert_eq!(info.max_connections, 77);
+    assert!(info.clock_offset.unwrap().num_seconds().abs() <= 2, "{info:?}");
+    assert!(info.connections.unwrap() >= 2, "{info:?}");
+    assert_eq!(info.max_connections, Some(77));
     assert!(Tracker::in_memory().server_status().is_empty());
 }

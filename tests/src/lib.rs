@@ -4,19 +4,27 @@
 #![allow(missing_docs, missing_debug_implementations, reason = "for tests alone")]
 
 pub mod alone;
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod events;
 pub mod example;
 pub mod fake;
+pub mod folder;
 pub mod http;
 pub mod memcached;
 pub mod proxy;
 pub mod site;
+pub mod twemproxy;
 pub mod waiting;
 
 pub use alone::{Process, alone};
+#[cfg(feature = "tls")]
+pub use certificates::Certificates;
 pub use fake::Fake;
+pub use folder::Folder;
 pub use memcached::Memcached;
 pub use proxy::{Fault, Proxy, Way};
+pub use twemproxy::Twemproxy;
 pub use waiting::{eventually, ms, secs, within, within_once};
 
 /// Whether the tests that take long run in full: `LAST_SEEN_SOAK=1`.

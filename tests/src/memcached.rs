@@ -3,18 +3,29 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::net::UnixStream,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use last_seen::{Settings, Tracker};
 
-use super::{eventually, secs};
+use super::{Folder, eventually, secs};
 
 pub struct Memcached {
     child: Child,
-    port: u16,
+    place: Place,
     options: Vec<String>,
+    /// What surrounds the place in what a tracker connects to.
+    affixes: [String; 2],
+    login: Option<String>,
+    /// Removed when the server has ended.
+    _folder: Option<Folder>,
+}
+
+/// Where it listens.
+enum Place {
+    Port(u16),
+    Socket(String),
 }
 
 impl Memcached {
@@ -25,13 +36,55 @@ impl Memcached {
 
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Self {
-        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let (child, port) = spawn(&options, None);
-        Self { child, port, options }
+        Self::start_at(None, options)
     }
 
+    /// On a Unix socket alone.
+    #[track_caller]
+    pub fn start_on_socket() -> Self {
+        let folder = Folder::create();
+        let mut server = Self::start_at(Some(&Place::Socket(folder.file("socket"))), &[]);
+        server._folder = Some(folder);
+        server.reached_as("unix:", "")
+    }
+
+    /// For those alone who log in.
+    #[track_caller]
+    pub fn start_with_password(user: &str, password: &str, options: &[&str]) -> Self {
+        let folder = Folder::create();
+        let file = folder.write("passwords", &format!("{user}:{password}\n"));
+        let mut server = Self::start_at(None, &[options, &["-Y", &file]].concat());
+        server.login = Some(format!("{user} {password}"));
+        server._folder = Some(folder);
+        server.reached_as(&format!("memcache://{user}:{password}@"), "")
+    }
+
+    #[track_caller]
+    fn start_at(place: Option<&Place>, options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let (child, place) = spawn(&options, place);
+        Self { child, place, options, affixes: Default::default(), login: None, _folder: None }
+    }
+
+    /// With this around the place in [`address`](Self::address).
+    #[must_use]
+    pub fn reached_as(mut self, before: &str, after: &str) -> Self {
+        self.affixes = [before, after].map(str::to_owned);
+        self
+    }
+
+    /// What a tracker connects to.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        let [before, after] = &self.affixes;
+        format!("{before}{}{after}", self.place())
+    }
+
+    /// The host and port, or the path of the socket.
+    pub fn place(&self) -> String {
+        match &self.place {
+            Place::Port(port) => format!("127.0.0.1:{port}"),
+            Place::Socket(path) => path.clone(),
+        }
     }
 
     /// Settings with this server and nothing else changed.
@@ -75,22 +128,42 @@ impl Memcached {
         self.child.wait().unwrap();
     }
 
-    /// Starts again, empty, on the same port.
+    /// Starts again, empty, in the same place.
     #[track_caller]
     pub fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.options, Some(self.port)).0;
+        self.child = spawn(&self.options, Some(&self.place)).0;
     }
 
-    /// The answer to a text command, up to its last line.
+    /// The answer to a text command, up to its last line. Not over TLS.
     #[track_caller]
     pub fn raw(&self, command: impl AsRef<[u8]>) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(secs(5))).unwrap();
-        stream.write_all(command.as_ref()).unwrap();
-        // `mn` is answered after everything before it.
-        stream.write_all(b"\r\nmn\r\n").unwrap();
+        match &self.place {
+            Place::Port(port) => {
+                let stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();
+                stream.set_read_timeout(Some(secs(5))).unwrap();
+                self.converse(stream, command.as_ref())
+            }
+            Place::Socket(path) => {
+                let stream = UnixStream::connect(path).unwrap();
+                stream.set_read_timeout(Some(secs(5))).unwrap();
+                self.converse(stream, command.as_ref())
+            }
+        }
+    }
+
+    #[track_caller]
+    fn converse(&self, stream: impl Read + Write, command: &[u8]) -> String {
         let mut reader = BufReader::new(stream);
+        if let Some(login) = &self.login {
+            write!(reader.get_mut(), "set login 0 0 {}\r\n{login}\r\n", login.len()).unwrap();
+            let mut answer = String::new();
+            reader.read_line(&mut answer).unwrap();
+            assert_eq!(answer, "STORED\r\n");
+        }
+        reader.get_mut().write_all(command).unwrap();
+        // `mn` is answered after everything before it.
+        reader.get_mut().write_all(b"\r\nmn\r\n").unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"MN\r\n") {
             assert_ne!(reader.read_until(b'\n', &mut answer).unwrap(), 0, "memcached closed the connection");
@@ -122,27 +195,32 @@ impl Drop for Memcached {
 }
 
 #[track_caller]
-fn spawn(options: &[String], port: Option<u16>) -> (Child, u16) {
-    static STARTED: AtomicU32 = AtomicU32::new(0);
-    let nth = STARTED.fetch_add(1, Ordering::Relaxed);
+fn spawn(options: &[String], place: Option<&Place>) -> (Child, Place) {
+    let folder = Folder::create();
     // memcached takes a free port itself and writes it there.
-    let file = std::env::temp_dir().join(format!("last-seen-{}-{nth}", std::process::id()));
+    let file = folder.file("port");
     let mut command = Command::new("memcached");
-    command.args(["-l", "127.0.0.1", "-U", "0", "-u", "root"]).args(options);
-    command.args(["-p", &port.map_or("-1".to_owned(), |port| port.to_string())]);
+    match place {
+        None => command.args(["-l", "127.0.0.1", "-U", "0", "-p", "-1"]),
+        Some(Place::Port(port)) => command.args(["-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()]),
+        Some(Place::Socket(path)) => command.args(["-s", path, "-a", "0777"]),
+    };
+    command.args(["-u", "root"]).args(options);
     command.env("MEMCACHED_PORT_FILENAME", &file).stdin(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| {
         panic!("memcached cannot be started ({error}): install it, or run tests/run, which does")
     });
-    let port = eventually(|| {
+    let place = eventually(|| {
         if let Some(status) = child.try_wait().unwrap() {
             let mut said = String::new();
             child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
             panic!("memcached ended with {status}: {said}");
         }
+        if let Some(Place::Socket(path)) = place {
+            return UnixStream::connect(path).is_ok().then(|| Place::Socket(path.clone()));
+        }
         let written = std::fs::read_to_string(&file).ok()?;
-        written.lines().find_map(|line| line.strip_prefix("TCP INET: ")?.parse().ok())
+        written.lines().find_map(|line| line.strip_prefix("TCP INET: ")?.parse().ok()).map(Place::Port)
     });
-    std::fs::remove_file(&file).unwrap();
-    (child, port)
+    (child, place)
 }

@@ -58,9 +58,13 @@ fn row(status: &ServerStatus) -> [Cell; 5] {
         server,
         Cell::new(&info.version, old),
         format!("{:.2} ms", info.latency.as_secs_f64() * 1e3).into(),
-        clock(info.clock_offset),
-        format!("{} of {}", info.connections, info.max_connections).into(),
+        info.clock_offset.map_or("-".into(), clock),
+        info.connections.zip(info.max_connections).map_or("-".into(), connections),
     ]
+}
+
+fn connections((open, allowed): (u64, u64)) -> Cell {
+    format!("{open} of {allowed}").into()
 }
 
 /// A server counts in whole seconds and up to one behind.

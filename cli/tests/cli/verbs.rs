@@ -200,8 +200,11 @@ fn servers_shows_each_one() {
 fn servers_warns_of_versions_that_hold_locks_while_they_list() {
     for (version, old) in [("1.6.18", true), ("1.6.19", false), ("1.7.0", false)] {
         let fake = Fake::start(move |mut stream| {
-            use std::io::{Read, Write};
-            let _ = stream.read(&mut [0; 100]);
+            use std::io::{BufRead, BufReader, Write};
+            let mut asked = BufReader::new(stream.try_clone().unwrap()).lines();
+            assert_eq!(asked.next().unwrap().unwrap(), "version");
+            let _ = stream.write_all(format!("VERSION {version}\r\n").as_bytes());
+            let _ = asked.next();
             let now = chrono::Utc::now().timestamp() - 7;
             let stats = [("version", version.to_owned()), ("time", now.to_string())];
             let stats = stats

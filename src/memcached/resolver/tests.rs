@@ -15,7 +15,7 @@ use std::{
 use super::Lookup;
 use crate::{
     error::{Error, Result},
-    memcached::Memcached,
+    memcached::{Blocking, Intervals, Memcached, run_through},
     record::Key,
     settings::{Servers, Settings},
 };
@@ -23,6 +23,9 @@ use crate::{
 /// A memcached in which nothing is stored, ended with its connections when it is dropped.
 struct Empty {
     address: SocketAddr,
+    /// How many it had.
+    connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -31,25 +34,30 @@ impl Empty {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, ended) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
-        let end = ended.clone();
+        let (end, requests) = (ended.clone(), Arc::new(AtomicUsize::new(0)));
+        let (connections, counted) = (Arc::new(AtomicUsize::new(0)), requests.clone());
+        let opened = connections.clone();
         let thread = thread::spawn(move || {
             let mut open = Vec::new();
             for stream in listener.incoming().map_while(io::Result::ok) {
                 if end.load(Ordering::SeqCst) {
                     break;
                 }
+                opened.fetch_add(1, Ordering::SeqCst);
                 open.push(stream.try_clone().unwrap());
-                thread::spawn(move || answer(&stream));
+                let counted = counted.clone();
+                thread::spawn(move || answer(&stream, &counted));
             }
             open.into_iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
         });
-        Self { address, ended, thread: Some(thread) }
+        Self { address, connections, requests, ended, thread: Some(thread) }
     }
 }
 
-fn answer(mut stream: &TcpStream) {
+fn answer(mut stream: &TcpStream, requests: &AtomicUsize) {
     for line in BufReader::new(stream).lines().map_while(io::Result::ok) {
-        let _ = stream.write_all(if line.starts_with("mn") { b"MN\r\n" } else { b"EN\r\n" });
+        requests.fetch_add(1, Ordering::SeqCst);
+        let _ = stream.write_all(if line == "version" { &b"VERSION 1\r\n"[..] } else { b"END\r\n" });
     }
 }
 
@@ -63,9 +71,13 @@ impl Drop for Empty {
 }
 
 fn named(lookup: &Lookup) -> Memcached {
+    resolved_every(lookup, Intervals::default().resolve)
+}
+
+fn resolved_every(lookup: &Lookup, resolve: Duration) -> Memcached {
     let settings = Settings::default().with_servers(["cache.test"]);
     let Servers::Memcached(servers) = settings.check().unwrap() else { panic!("a server") };
-    Memcached::with_lookup(servers, &settings, lookup)
+    Memcached::with(servers, &settings, lookup, Intervals { resolve, ..Intervals::default() }).unwrap()
 }
 
 /// A name without an address until it is given one.
@@ -77,21 +89,28 @@ fn movable() -> (Lookup, Arc<Mutex<Option<SocketAddr>>>) {
 }
 
 fn ask(memcached: &Memcached) -> Result<()> {
-    memcached.get(&Key::from("seen_alice")).map(|found| assert_eq!(found, None))
+    run_through(memcached.get::<Blocking, _>(&Key::from("seen_alice"), false, |_| ()))
+        .map(|found| assert_eq!(found, None))
+}
+
+/// The interval as it is, where the tests that take long run in full; or a short one.
+fn interval(real: Duration) -> Duration {
+    let soak = std::env::var_os("LAST_SEEN_SOAK").is_some_and(|value| value == "1");
+    if soak { real } else { Duration::from_millis(100) }
 }
 
 #[track_caller]
 fn until(mut met: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !met() {
-        assert!(began.elapsed() < Duration::from_secs(10), "still not so after ten seconds");
+        assert!(began.elapsed() < Duration::from_secs(70), "still not so after a minute");
         thread::sleep(Duration::from_millis(5));
     }
     began.elapsed()
 }
 
 fn circuit_is_open(memcached: &Memcached) -> bool {
-    matches!(ask(memcached), Err(Error::Unavailable { source, .. }) if source.to_string().contains("at rest"))
+    matches!(ask(memcached), Err(Error::Unavailable { source, .. }) if source.to_string().contains("not retried yet"))
 }
 
 #[test]
@@ -155,4 +174,47 @@ fn a_resolver_that_hangs_costs_half_a_timeout_and_one_thread() {
     assert_eq!(lookups.load(Ordering::SeqCst), 1);
     drop(end);
     until(|| ask(&memcached).is_ok());
+}
+
+#[test]
+fn a_name_that_moves_takes_calls_along_while_the_old_server_still_answers() {
+    let (lookup, address) = movable();
+    let [here, there] = [Empty::start(), Empty::start()];
+    *address.lock().unwrap() = Some(here.address);
+    let memcached = resolved_every(&lookup, interval(Intervals::default().resolve));
+    ask(&memcached).unwrap();
+    *address.lock().unwrap() = Some(there.address);
+    until(|| {
+        ask(&memcached).unwrap();
+        there.requests.load(Ordering::SeqCst) > 0
+    });
+    // Nothing goes to the old one any more, also from what was idle.
+    let before = here.requests.load(Ordering::SeqCst);
+    (0..100).for_each(|_| ask(&memcached).unwrap());
+    assert_eq!(here.requests.load(Ordering::SeqCst), before);
+    // While the resolver knows nothing, the last address stays in use.
+    *address.lock().unwrap() = None;
+    let asked = Instant::now();
+    until(|| {
+        ask(&memcached).unwrap();
+        asked.elapsed() > Duration::from_millis(300)
+    });
+}
+
+#[test]
+fn an_idle_connection_is_not_used_for_ever() {
+    let (lookup, address) = movable();
+    let here = Empty::start();
+    *address.lock().unwrap() = Some(here.address);
+    let settings = Settings::default().with_servers(["cache.test"]);
+    let Servers::Memcached(servers) = settings.check().unwrap() else { panic!("a server") };
+    let idle = interval(Intervals::default().idle);
+    let intervals = Intervals { idle, ..Intervals::default() };
+    let memcached = Memcached::with(servers, &settings, &lookup, intervals).unwrap();
+    ask(&memcached).unwrap();
+    ask(&memcached).unwrap();
+    assert_eq!(here.connections.load(Ordering::SeqCst), 1);
+    thread::sleep(idle + Duration::from_millis(10));
+    ask(&memcached).unwrap();
+    assert_eq!(here.connections.load(Ordering::SeqCst), 2);
 }

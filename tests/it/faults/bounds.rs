@@ -8,10 +8,12 @@ use std::{
 };
 
 use chrono::Utc;
-use last_seen::{Error, Tracker};
+use last_seen::{Error, Settings, Tracker};
 
 use super::{Backlog, filled, nowhere, time_of, unavailable};
-use last_seen_tests::{Fake, Fault, Memcached, Process, Proxy, Way, alone, eventually, ms, within_once};
+use last_seen_tests::{
+    Fake, Fault, Folder, Memcached, Process, Proxy, Way, alone, eventually, ms, within_once,
+};
 
 /// A call, and the error it had, if it had any.
 type Call = (&'static str, fn(&Tracker) -> Option<Error>);
@@ -22,10 +24,10 @@ const CALLS: [Call; 9] = [
     ("online", |tracker| tracker.online("alice").err()),
     ("presence", |tracker| tracker.presence("alice").err()),
     ("presences", |tracker| tracker.presences(["alice"]).remove(0).err()),
-    ("signed_out", |tracker| tracker.sign_out("alice").err()),
+    ("sign_out", |tracker| tracker.sign_out("alice").err()),
     ("forget", |tracker| tracker.forget("alice").err()),
     ("inspect", |tracker| tracker.inspect("alice").err()),
-    ("servers", |tracker| tracker.server_status().remove(0).info.err()),
+    ("server_status", |tracker| tracker.server_status().remove(0).info.err()),
 ];
 
 /// The default `server_timeout`, and what a machine may add.
@@ -37,8 +39,8 @@ fn every_call_fails(address: &str) {
     for (name, call) in CALLS {
         let error = within_once(ONE, || call(&Tracker::connect(address).unwrap()));
         let error = error.unwrap_or_else(|| panic!("{name} had an answer"));
-        // A server of another kind is not lost for `servers()`, which tells what it says.
-        let told = matches!(error, Error::Unavailable { .. }) || name == "servers";
+        // A server of another kind is not lost for `server_status`, which tells what it says.
+        let told = matches!(error, Error::Unavailable { .. }) || name == "server_status";
         assert!(told, "{name}: {error:?}");
     }
     let now = Utc::now();
@@ -79,12 +81,65 @@ fn a_suspended_server_costs_a_page_of_any_length_one_timeout() {
     assert_eq!(within_once(ms(900), page).into_iter().map(unavailable).count(), 5_000);
 }
 
+/// A page over these servers, none of which answers.
+#[track_caller]
+fn page_fails(tracker: &Tracker) {
+    assert_eq!(tracker.presences(0..300).into_iter().map(unavailable).count(), 300);
+}
+
+#[test]
+fn several_silent_servers_cost_a_page_one_timeout_together() {
+    let memcached: [Memcached; 3] = std::array::from_fn(|_| Memcached::start());
+    let settings = || Settings::default().with_servers(memcached.each_ref().map(Memcached::address));
+    let connected: [Tracker; 3] = std::array::from_fn(|_| Tracker::new(settings()).unwrap());
+    for tracker in &connected {
+        assert!(tracker.presences(0..300).iter().all(Result::is_ok));
+    }
+    memcached.iter().for_each(Memcached::suspend);
+    let mut connected = connected.iter();
+    within_once(ONE, || page_fails(connected.next().unwrap()));
+    within_once(ONE, || page_fails(&Tracker::new(settings()).unwrap()));
+}
+
+#[test]
+fn several_dials_that_hang_cost_a_page_one_timeout_together() {
+    let backlogs: [Backlog; 3] = std::array::from_fn(|_| Backlog::full());
+    let settings = Settings::default().with_servers(backlogs.each_ref().map(Backlog::address));
+    within_once(ONE, || page_fails(&Tracker::new(settings.clone()).unwrap()));
+}
+
 #[test]
 fn a_dial_that_hangs_costs_one_timeout_at_most() {
     let backlog = Backlog::full();
     every_call_fails(&backlog.address());
     let told = unavailable(Tracker::connect(&backlog.address()).unwrap().seen("alice"));
     assert!(told.ends_with("no connection within 50ms"), "{told}");
+}
+
+#[test]
+fn a_unix_socket_that_takes_no_connection_costs_one_timeout_at_most() {
+    let folder = Folder::create();
+    let path = folder.file("socket");
+    let socket = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let (listener, address) = (socket(), socket2::SockAddr::unix(&path).unwrap());
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    // Its queue is full.
+    let waiting = std::iter::from_fn(|| {
+        let socket = socket();
+        socket.set_nonblocking(true).unwrap();
+        socket.connect(&address).ok().map(|()| socket)
+    });
+    let _waiting: Vec<_> = waiting.collect();
+    every_call_fails(&path);
+    let tracker = Tracker::connect(&path).unwrap();
+    let told = unavailable(tracker.seen("alice"));
+    assert!(told.ends_with("no connection within 50ms"), "{told}");
+    #[cfg(feature = "tokio")]
+    {
+        let (runtime, tracker) = (last_seen_tests::runtime(), last_seen::AsyncTracker::from(tracker));
+        unavailable(within_once(ONE, || runtime.block_on(tracker.seen("alice"))));
+    }
 }
 
 #[test]
@@ -131,8 +186,8 @@ fn a_server_of_another_kind_costs_one_timeout_at_most() {
         b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".as_slice(),
         b"+PONG\r\n",
         b"\r\n",
-        b"VA 99999999999999999999\r\n",
-        b"VA 1073741824 f0\r\n",
+        b"VALUE seen_alice 0 99999999999999999999\r\n",
+        b"VALUE seen_alice 0 1073741824\r\n",
         b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
         &[0xff; 4_096],
         &[0x00; 64],
@@ -190,7 +245,7 @@ fn a_silent_server_holds_no_more_than_its_connections_and_no_thread() {
                 .collect();
             while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
                 let sockets = Process::now().sockets - before.sockets;
-                // At rest the server is probed beside the last calls.
+                // While the circuit is open the server is probed beside the last calls.
                 let probes = Process::threads_named("last-seen-probe");
                 assert!(probes <= 1, "{probes} probes");
                 let calls = tracker.settings().max_connections();

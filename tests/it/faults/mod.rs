@@ -1,12 +1,14 @@
 //! When memcached is slow, gone, moved or lying. What takes long runs in full with `LAST_SEEN_SOAK=1`.
 
 mod bounds;
+mod circuit;
+mod connections;
 mod flapping;
+mod idle;
 mod lies;
 mod limits;
 mod moved;
 mod process;
-mod rest;
 mod said;
 mod start;
 
@@ -57,12 +59,12 @@ fn time_of(user: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).unwrap() + TimeDelta::seconds(user)
 }
 
-/// Calls until the server is at rest.
+/// Calls until the circuit is open.
 #[track_caller]
-fn until_at_rest(tracker: &Tracker) -> String {
+fn until_circuit_open(tracker: &Tracker) -> String {
     eventually(|| {
         let told = unavailable(tracker.last_seen("alice"));
-        told.contains("at rest").then_some(told)
+        told.contains("not retried yet").then_some(told)
     })
 }
 

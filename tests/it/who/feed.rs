@@ -10,11 +10,10 @@ use std::{
 };
 
 use chrono::Utc;
-use fork::Fork;
 use last_seen::{Error, Presence, Settings, Tracker, Watch};
 
 use super::{connect, scripted};
-use last_seen_tests::{Memcached, alone, chain, eventually, ms, secs, within};
+use last_seen_tests::{Fake, Memcached, chain, eventually, ms, secs, within};
 
 const LOGS: [&[u8]; 2] =
     [include_bytes!("../data/watch-1.6.18.bin"), include_bytes!("../data/watch-1.6.45.bin")];
@@ -234,6 +233,58 @@ fn cut_log(log: &'static [u8], end: usize) {
     }
 }
 
+/// A server whose log says this to each watcher, `first` after the `OK` and `then` after a second.
+fn logging_in_two_pieces(first: &'static str, then: &'static str) -> Fake {
+    scripted(1, move |line, mut stream| {
+        assert_eq!(line, "watch mutations");
+        let sent = stream.write_all(format!("OK\r\n{first}").as_bytes());
+        thread::sleep(ms(1_500));
+        sent.and_then(|()| stream.write_all(then.as_bytes())).is_ok()
+    })
+}
+
+#[test]
+fn a_line_that_comes_in_two_pieces_is_not_lost_and_holds_up_none_before_it() {
+    let fake = logging_in_two_pieces(
+        "ts=1.0 gid=1 type=item_store key=seen_alice status=stored cmd=set ttl=0 clsid=1\nts=1.1 gid=2 type=item_st",
+        "ore key=seen_bob status=stored cmd=set ttl=0 clsid=1\n",
+    );
+    let mut watch = connect(&fake).watch().unwrap();
+    // Before the rest comes.
+    let event = within(secs(1), || watch.next_timeout(secs(5)));
+    assert_eq!(event.expect("an event").unwrap().0, "alice");
+    // The connection was asked for a line in vain meanwhile.
+    assert_eq!(next(&mut watch).0, "bob");
+    assert_eq!((watch.missed(), watch.skipped()), (0, 0));
+}
+
+#[test]
+fn a_log_has_two_seconds_to_begin_whatever_the_timeout_is() {
+    let fake = scripted(1, |line, mut stream| {
+        assert_eq!(line, "watch mutations");
+        thread::sleep(secs(1));
+        let line = "ts=1.0 gid=1 type=item_store key=seen_alice status=stored cmd=set ttl=0 clsid=1";
+        stream.write_all(format!("OK\r\n{line}\n").as_bytes()).is_ok()
+    });
+    let tracker = Tracker::connect(&fake.address()).unwrap();
+    assert_eq!(tracker.settings().server_timeout(), ms(100));
+    let mut watch = within(ms(2_400), || tracker.watch()).unwrap();
+    assert_eq!(next(&mut watch).0, "alice");
+    assert_eq!((watch.missed(), watch.skipped()), (0, 0));
+}
+
+#[test]
+fn a_log_that_does_not_begin_says_so() {
+    let fake = scripted(1, |line, _| line == "watch mutations");
+    let tracker = Tracker::connect(&fake.address()).unwrap();
+    let mut watch = within(ms(2_400), || tracker.watch()).unwrap();
+    let told = chain(&error(&mut watch, ms(100)));
+    assert_eq!(
+        told,
+        format!("memcached at {} is unavailable: the log did not begin within 2s", fake.address())
+    );
+}
+
 /// Told once; then, `back` having brought the server back, it is followed within two seconds.
 #[track_caller]
 fn is_lost_and_found(watch: &mut Watch, tracker: &Tracker, server: &str, back: impl FnOnce()) {
@@ -344,24 +395,6 @@ fn dropping_it_closes_its_connections_at_once_also_of_a_stopped_server() {
     within(ms(50), || drop(watch));
     memcached.resume();
     within(secs(1), || eventually(|| (memcached.stat("curr_connections") == before).then_some(())));
-}
-
-#[test]
-fn a_forked_child_that_drops_it_leaves_the_feed_to_its_parent() {
-    alone(&[], || {
-        let memcached = Memcached::start();
-        let tracker = memcached.tracker();
-        let mut watch = tracker.watch().unwrap();
-        match fork::fork().unwrap() {
-            Fork::Child => {
-                drop(watch);
-                std::process::exit(0);
-            }
-            Fork::Parent(child) => assert_eq!(fork::waitpid(child).unwrap(), 0),
-        }
-        tracker.seen("alice").unwrap();
-        assert_eq!(next(&mut watch).0, "alice");
-    });
 }
 
 #[test]

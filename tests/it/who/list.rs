@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -213,10 +214,39 @@ fn garbage_is_an_error_that_names_the_server() {
         (format!("key={}\nEND\r\n", "x".repeat(2_100)), "is unavailable: a line longer than 2048 bytes"),
         ("x".repeat(100_000), "is unavailable: a line longer than 2048 bytes"),
         ("ERROR\r\n".to_owned(), "answered \"ERROR; listing needs memcached itself, not a proxy\""),
-        ("SERVER_ERROR out of memory\r\n".to_owned(), "answered \"SERVER_ERROR out of memory\""),
+        ("SERVER_ERROR out of memory\r\n".to_owned(), "answered \"out of memory\""),
     ] {
         let fake = answering(1, answer);
         assert_eq!(failure(&connect(&fake), &fake.address()), expected);
+    }
+}
+
+#[test]
+fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
+    for end in ["\n", "\r\n"] {
+        let line = |length: usize| {
+            let item = |key: &str| format!("key={key} exp=-1 la=1 cas=1 fetch=no cls=1 size=60{end}");
+            item(&"x".repeat(length - item("").len()))
+        };
+        let lists = |length: usize| answering(DUMPS[0].1, [line(length).as_bytes(), DUMPS[0].0].concat());
+        assert_eq!(users(&connect(&lists(2_048))).len(), 4);
+        let fake = lists(2_049);
+        let told = failure(&connect(&fake), &fake.address());
+        assert_eq!(told, "is unavailable: a line longer than 2048 bytes");
+    }
+}
+
+#[test]
+fn a_listing_is_read_in_whatever_pieces_it_comes() {
+    for piece in [1, 2, 3, 7, 64] {
+        let fake = scripted(DUMPS[1].1, move |_, mut stream| {
+            stream.set_nodelay(true).unwrap();
+            DUMPS[1].0.chunks(piece).all(|piece| {
+                thread::sleep(Duration::from_micros(200));
+                stream.write_all(piece).is_ok()
+            })
+        });
+        assert_eq!(users(&connect(&fake)), ["a%b=c&d", "alice", "josé", "meta"]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A server that is lost is given a rest, and found again.
+//! The circuit of a server that fails opens, and a probe that is answered closes it.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,19 +9,19 @@ use std::{
 
 use last_seen::{Error, Settings, Tracker};
 
-use super::{filled, nowhere, time_of, unavailable, until_at_rest};
+use super::{filled, nowhere, time_of, unavailable, until_circuit_open};
 use last_seen_tests::{
     Fake, Fault, Memcached, Process, Proxy, Way, alone, events, eventually, ms, secs, soak, within_once,
 };
 
 #[test]
-fn at_rest_a_call_fails_at_once_and_says_why() {
+fn while_the_circuit_is_open_a_call_fails_at_once_and_says_why() {
     let memcached = Memcached::start();
     memcached.suspend();
     let tracker = memcached.tracker();
-    let told = until_at_rest(&tracker);
+    let told = until_circuit_open(&tracker);
     let expected = format!(
-        "memcached at {} is unavailable: the server is at rest after 3 failures in a row, the last of them: \
+        "memcached at {} is unavailable: not retried yet after 3 consecutive failures; last error: \
          no answer within 100ms",
         memcached.address()
     );
@@ -40,13 +40,34 @@ fn at_rest_a_call_fails_at_once_and_says_why() {
 }
 
 #[test]
-fn the_loss_and_the_find_are_one_event_each() {
+fn the_failures_of_every_call_open_the_circuit() {
+    let memcached = Memcached::start();
+    memcached.suspend();
+    let calls: [fn(&Tracker) -> Option<Error>; 6] = [
+        |tracker| tracker.seen("alice").err(),
+        |tracker| tracker.last_seen("alice").err(),
+        |tracker| tracker.presences(["alice"]).remove(0).err(),
+        |tracker| tracker.sign_out("alice").err(),
+        |tracker| tracker.forget("alice").err(),
+        |tracker| tracker.inspect("alice").err(),
+    ];
+    for call in calls {
+        let tracker = memcached.tracker();
+        eventually(|| {
+            let told = last_seen_tests::chain(&call(&tracker).unwrap());
+            told.contains("not retried yet").then_some(())
+        });
+    }
+}
+
+#[test]
+fn an_outage_and_the_recovery_are_one_event_each() {
     events::listen();
     let mut memcached = Memcached::start();
     let tracker = memcached.tracker();
     tracker.seen("alice").unwrap();
     memcached.kill();
-    until_at_rest(&tracker);
+    until_circuit_open(&tracker);
     for _ in 0..1_000 {
         unavailable(tracker.last_seen("alice"));
     }
@@ -57,10 +78,14 @@ fn the_loss_and_the_find_are_one_event_each() {
     }
     let said = events::said_of(&memcached.address());
     assert_eq!(said.len(), 2, "{said:#?}");
-    assert!(said[0].starts_with("WARN ") && said[0].contains("memcached lost"), "{said:#?}");
+    assert!(
+        said[0].starts_with("WARN ")
+            && said[0].contains("memcached is down; failing fast until a probe succeeds"),
+        "{said:#?}"
+    );
     assert!(said[0].contains("refused"), "{said:#?}");
-    assert!(said[1].starts_with("INFO ") && said[1].contains("memcached found"), "{said:#?}");
-    assert!(said[1].contains(" rested_ms="), "{said:#?}");
+    assert!(said[1].starts_with("INFO ") && said[1].contains("memcached has recovered"), "{said:#?}");
+    assert!(said[1].contains(" down_ms="), "{said:#?}");
 }
 
 /// How long after the end of an outage the first right answer comes.
@@ -78,7 +103,7 @@ fn found_after(
         let _ = tracker.last_seen(1);
         thread::sleep(ms(5));
     }
-    until_at_rest(&tracker);
+    until_circuit_open(&tracker);
     heal(&mut memcached);
     let healed = Instant::now();
     loop {
@@ -134,17 +159,43 @@ fn one_lost_server_of_three_costs_its_own_users_one_timeout() {
         }
     }
     assert!((60..140).contains(&lost), "{lost} of 300");
-    // The others are not touched by its rest.
+    // The circuits of the others stay closed.
     eventually(|| {
         let page = tracker.presences(0..300);
         assert_eq!(page.iter().filter(|one| one.is_err()).count(), lost);
-        let at_rest = |error: &Error| last_seen_tests::chain(error).contains("at rest");
-        page.into_iter().filter_map(Result::err).all(|error| at_rest(&error)).then_some(())
+        let not_retried = |error: &Error| last_seen_tests::chain(error).contains("not retried yet");
+        page.into_iter().filter_map(Result::err).all(|error| not_retried(&error)).then_some(())
     });
 }
 
 #[test]
-fn one_hiccup_under_32_threads_puts_no_server_to_rest() {
+fn a_server_that_closes_a_connection_and_falls_silent_costs_a_page_only_its_own_users() {
+    // Answers once, and closes that connection at the next question; the one after it is never answered.
+    let first = AtomicBool::new(true);
+    let fake = Fake::start(move |stream| {
+        if first.swap(false, Ordering::SeqCst) {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            reader.read_line(&mut String::new()).unwrap();
+            (&stream).write_all(b"END\r\n").unwrap();
+            let _ = reader.read_line(&mut String::new());
+        } else {
+            let _ = std::io::copy(&mut (&stream), &mut std::io::sink());
+        }
+    });
+    let memcached = [Memcached::start(), Memcached::start()];
+    let servers = [fake.address(), memcached[0].address(), memcached[1].address()];
+    let tracker = Tracker::new(Settings::default().with_servers(servers)).unwrap();
+    assert!(tracker.presences(0..90).iter().all(Result::is_ok));
+    let page = tracker.presences(0..90);
+    let lost: Vec<_> = page.into_iter().filter_map(Result::err).collect();
+    assert!((10..60).contains(&lost.len()), "{} of 90", lost.len());
+    for error in lost {
+        assert_eq!(error.server(), Some(fake.address().as_str()), "{error:?}");
+    }
+}
+
+#[test]
+fn one_hiccup_under_32_threads_opens_no_circuit() {
     events::listen();
     let memcached = Memcached::start();
     filled(&memcached, 32);
@@ -195,7 +246,10 @@ fn a_full_pool_of_our_own_is_no_failure_of_the_server() {
     assert!(full.len() > 8, "{full:?}");
     for error in full {
         let told = unavailable::<()>(Err(error));
-        assert!(told.ends_with("all 1 connections of this process were in use for 250ms"), "{told}");
+        assert!(
+            told.ends_with("no free connection within 250ms: all 1 (max_connections) are in use"),
+            "{told}"
+        );
     }
     assert_eq!(events::said_of(&proxy.address()), [""; 0]);
 }
@@ -214,20 +268,20 @@ fn a_bad_value_is_no_failure_of_the_server() {
 
 #[test]
 fn a_batch_whose_answers_keep_arriving_is_no_failure_of_the_server() {
-    // Answers the first question of a batch at once and the others never.
+    // Answers for the first user of a page at once and for the others never.
     let fake = Fake::start(|stream| {
         let mut line = String::new();
         BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
-        let _ = (&stream).write_all(b"EN O0\r\n");
+        let _ = (&stream).write_all(b"VALUE seen_alice 0 10\r\n1700000000\r\n");
         let _ = std::io::copy(&mut (&stream), &mut std::io::sink());
     });
-    let settings = Settings::default().with_servers([fake.address()]).with_server_timeout(ms(50));
+    let settings = Settings::default().with_servers([fake.address()]).with_server_timeout(ms(500));
     let tracker = Tracker::new(settings).unwrap();
-    for _ in 0..6 {
+    for _ in 0..4 {
         let page = tracker.presences(["alice", "bob"]);
         assert!(page[0].is_ok(), "{page:?}");
         let told = unavailable(page[1].clone());
-        assert!(told.ends_with("no answer within 50ms"), "{told}");
+        assert!(told.ends_with("no answer within 500ms"), "{told}");
     }
 }
 
@@ -237,7 +291,7 @@ fn the_probe_ends_with_the_tracker() {
         let before = Process::now().threads;
         let tracker = Tracker::connect(&nowhere()).unwrap();
         let other = tracker.clone();
-        until_at_rest(&tracker);
+        until_circuit_open(&tracker);
         drop(tracker);
         assert_eq!(Process::now().threads, before + 1);
         drop(other);
@@ -246,8 +300,8 @@ fn the_probe_ends_with_the_tracker() {
 }
 
 #[test]
-fn a_server_is_reopened_through_one_connection() {
-    // Counts connections: none while it rests but the probe's.
+fn a_circuit_is_closed_through_one_connection() {
+    // Counts connections: none while the circuit is open but the probe's.
     let refuses = AtomicBool::new(true);
     let refuses: &'static AtomicBool = Box::leak(Box::new(refuses));
     let fake = Fake::start(move |stream| {
@@ -256,12 +310,12 @@ fn a_server_is_reopened_through_one_connection() {
             if refuses.load(Ordering::SeqCst) {
                 return;
             }
-            let answer = if line == "mn" { "MN\r\n" } else { "EN\r\n" };
+            let answer = if line == "version" { "VERSION 1.6.45\r\n" } else { "END\r\n" };
             (&stream).write_all(answer.as_bytes()).unwrap();
         }
     });
     let tracker = Tracker::connect(&fake.address()).unwrap();
-    until_at_rest(&tracker);
+    until_circuit_open(&tracker);
     let before = fake.connections();
     refuses.store(false, Ordering::SeqCst);
     assert_eq!(eventually(|| tracker.last_seen("alice").ok()), None);

@@ -1,0 +1,326 @@
+//! The connections of this process to one server: those that are idle, and the limit of all, whoever asks.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use event_listener::{Event, EventListener};
+
+#[cfg(feature = "tokio")]
+use super::tokio::Tokio;
+use super::{blocking::Blocking, connection::Connection, link::Link};
+
+pub(super) struct Pool {
+    limit: usize,
+    /// A connection that was idle for as long is not used again: the network may have forgotten it.
+    max_idle: Duration,
+    state: Mutex<State>,
+    released: Event,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Connections that are idle or in use, and those that are about to be opened.
+    open: usize,
+    waiting: usize,
+    /// Connections of an earlier one are not used again.
+    generation: u64,
+    pub(super) blocking: Vec<Idle<Blocking>>,
+    #[cfg(feature = "tokio")]
+    pub(super) asynchronous: Vec<Idle<Tokio>>,
+}
+
+pub(crate) struct Idle<L> {
+    connection: Connection<L>,
+    since: Instant,
+}
+
+/// The right to have one connection, given back when it is dropped.
+pub(super) struct Permit {
+    pool: Arc<Pool>,
+    generation: u64,
+}
+
+/// A permit, and a connection that was idle for some time if there is one.
+pub(super) struct Taken<L> {
+    pub(super) permit: Permit,
+    pub(super) idle: Option<(Connection<L>, Duration)>,
+}
+
+impl Pool {
+    pub(super) fn new(limit: usize, max_idle: Duration) -> Arc<Self> {
+        Arc::new(Self { limit, max_idle, state: Mutex::default(), released: Event::new() })
+    }
+
+    /// What is free now; `None` if others wait for it already.
+    pub(super) fn try_take<L: Link>(self: &Arc<Self>) -> Option<Taken<L>> {
+        self.take_or_wait().ok()
+    }
+
+    /// First come, first served; `None` if nothing is free by then.
+    pub(super) async fn take<L: Link>(self: &Arc<Self>, until: Instant) -> Option<Taken<L>> {
+        let mut waiting = match self.take_or_wait() {
+            Ok(taken) => return Some(taken),
+            Err(waiting) => waiting,
+        };
+        while L::wait(waiting.listener.take()?, until).await {
+            if let Some(taken) = waiting.take() {
+                return Some(taken);
+            }
+        }
+        None
+    }
+
+    fn take_or_wait<L: Link>(self: &Arc<Self>) -> Result<Taken<L>, Waiting> {
+        let mut state = self.lock();
+        if state.waiting == 0
+            && let Some(idle) = state.take(self.limit, self.max_idle)
+        {
+            return Ok(Taken { permit: self.permit(&state), idle });
+        }
+        state.waiting += 1;
+        let listener = Some(self.released.listen());
+        drop(state);
+        Err(Waiting { pool: self.clone(), listener })
+    }
+
+    fn permit(self: &Arc<Self>, state: &State) -> Permit {
+        Permit { pool: self.clone(), generation: state.generation }
+    }
+
+    /// Closes the idle connections; those in use are closed when they are given back.
+    pub(super) fn renew(&self) {
+        let mut state = self.lock();
+        let old = mem::take(&mut *state);
+        (state.open, state.waiting, state.generation) = (old.open, old.waiting, old.generation + 1);
+        state.open -= old.blocking.len();
+        #[cfg(feature = "tokio")]
+        {
+            state.open -= old.asynchronous.len();
+        }
+        drop(state);
+        self.released.notify(old.waiting);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// `Some(None)` is the right to open one.
+    fn take<L: Link>(
+        &mut self,
+        limit: usize,
+        max_idle: Duration,
+    ) -> Option<Option<(Connection<L>, Duration)>> {
+        while let Some(Idle { connection, since }) = L::idle(self).pop() {
+            let idle = since.elapsed();
+            if idle < max_idle {
+                return Some(Some((connection, idle)));
+            }
+            self.open -= 1;
+        }
+        // One of the other kind makes room. Those of this kind are all in use.
+        // `open` may be over the limit for a moment, where one is given back.
+        if self.open >= limit && !self.close_idle() {
+            return None;
+        }
+        self.open += 1;
+        Some(None)
+    }
+
+    fn has_free(&self, limit: usize) -> bool {
+        let idle = !self.blocking.is_empty();
+        #[cfg(feature = "tokio")]
+        let idle = idle || !self.asynchronous.is_empty();
+        idle || self.open < limit
+    }
+
+    fn close_idle(&mut self) -> bool {
+        let closed = self.blocking.pop().is_some();
+        #[cfg(feature = "tokio")]
+        let closed = closed || self.asynchronous.pop().is_some();
+        self.open -= usize::from(closed);
+        closed
+    }
+}
+
+impl Permit {
+    /// Keeps the connection for the next call.
+    pub(super) fn give_back<L: Link>(self, connection: Connection<L>) {
+        let mut state = self.pool.lock();
+        if state.generation == self.generation {
+            // Dropping the permit below counts it down again.
+            state.open += 1;
+            L::idle(&mut state).push(Idle { connection, since: Instant::now() });
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.open -= 1;
+        let waiting = state.waiting > 0;
+        drop(state);
+        if waiting {
+            self.pool.released.notify(1);
+        }
+    }
+}
+
+/// A place in the queue.
+struct Waiting {
+    pool: Arc<Pool>,
+    listener: Option<EventListener>,
+}
+
+impl Waiting {
+    fn take<L: Link>(&mut self) -> Option<Taken<L>> {
+        let mut state = self.pool.lock();
+        let idle = state.take(self.pool.limit, self.pool.max_idle);
+        if idle.is_none() {
+            self.listener = Some(self.pool.released.listen());
+        }
+        Some(Taken { idle: idle?, permit: self.pool.permit(&state) })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.waiting -= 1;
+        // Of several that were given back before this one woke up, it takes one: the next in the queue takes another.
+        let more = state.waiting > 0 && state.has_free(self.pool.limit);
+        drop(state);
+        if more {
+            self.pool.released.notify(1);
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{
+        os::unix::net::UnixStream,
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
+    use event_listener::Listener;
+
+    use super::*;
+    use crate::memcached::link::run_through;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn connection() -> Connection<Blocking> {
+        Connection::new(Blocking::of(UnixStream::pair().unwrap().0))
+    }
+
+    fn take(pool: &Arc<Pool>) -> Option<Taken<Blocking>> {
+        pool.try_take()
+    }
+
+    #[test]
+    fn two_that_come_back_at_once_serve_two_that_wait() {
+        let pool = Pool::new(2, MINUTE);
+        let held = [take(&pool).unwrap(), take(&pool).unwrap()];
+        assert!(take(&pool).is_none());
+        let waiting = || pool.take_or_wait::<Blocking>().err().unwrap();
+        let (mut first, mut second) = (waiting(), waiting());
+        // Both before the first one wakes up.
+        held.into_iter().for_each(|taken| taken.permit.give_back(connection()));
+        let wakes = |waiting: &mut Waiting| {
+            waiting.listener.take().unwrap().wait_deadline(Instant::now() + Duration::from_secs(10)).unwrap();
+            waiting.take::<Blocking>().unwrap()
+        };
+        let one = wakes(&mut first);
+        drop(first);
+        let other = wakes(&mut second);
+        drop(second);
+        assert!(one.idle.is_some() && other.idle.is_some());
+        drop((one, other));
+        assert_eq!(pool.lock().open, 0);
+    }
+
+    #[test]
+    fn one_that_gives_up_does_not_keep_the_next_from_waking() {
+        let pool = Pool::new(1, MINUTE);
+        let held = take(&pool).unwrap();
+        let waiting = || pool.take_or_wait::<Blocking>().err().unwrap();
+        let (first, mut second) = (waiting(), waiting());
+        drop(held);
+        drop(first);
+        second.listener.take().unwrap().wait_deadline(Instant::now() + Duration::from_secs(10)).unwrap();
+        assert!(second.take::<Blocking>().is_some());
+    }
+
+    #[test]
+    fn there_are_never_more_than_the_limit() {
+        const LIMIT: usize = 2;
+        let (pool, open) = (Pool::new(LIMIT, MINUTE), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let Some(taken) = run_through(pool.take::<Blocking>(Instant::now() + MINUTE)) else {
+                            panic!()
+                        };
+                        let connection = taken.idle.map(|(connection, _)| connection).unwrap_or_else(|| {
+                            open.fetch_add(1, Ordering::SeqCst);
+                            connection()
+                        });
+                        taken.permit.give_back(connection);
+                    }
+                });
+            }
+        });
+        // None was closed.
+        assert!(open.into_inner() <= LIMIT);
+        assert!(pool.lock().open <= LIMIT);
+    }
+
+    #[test]
+    fn a_count_over_the_limit_opens_no_more() {
+        // While one is given back it is counted twice.
+        let mut state = State { open: 3, ..State::default() };
+        assert!(state.take::<Blocking>(2, MINUTE).is_none());
+    }
+
+    #[test]
+    fn what_was_idle_for_long_is_not_used_again() {
+        let pool = Pool::new(1, Duration::ZERO);
+        take(&pool).unwrap().permit.give_back(connection());
+        assert!(take(&pool).unwrap().idle.is_none());
+        assert_eq!(pool.lock().open, 0);
+    }
+
+    #[test]
+    fn what_was_taken_before_a_renewal_is_not_used_after_it() {
+        let pool = Pool::new(2, MINUTE);
+        take(&pool).unwrap().permit.give_back(connection());
+        let held = take(&pool).unwrap();
+        assert!(held.idle.is_some());
+        pool.renew();
+        held.permit.give_back(connection());
+        assert_eq!(pool.lock().open, 0);
+        assert!(take(&pool).unwrap().idle.is_none());
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn an_idle_connection_of_the_other_kind_makes_room() {
+        let pool = Pool::new(1, MINUTE);
+        take(&pool).unwrap().permit.give_back(connection());
+        let taken: Taken<Tokio> = pool.try_take().unwrap();
+        assert!(taken.idle.is_none());
+        let (stream, _other) = ::tokio::io::duplex(1);
+        taken.permit.give_back(Connection::new(Tokio::of(stream)));
+        assert!(take(&pool).unwrap().idle.is_none());
+        assert_eq!(pool.lock().open, 0);
+    }
+}

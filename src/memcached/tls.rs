@@ -1,0 +1,126 @@
+//! TLS by rustls with ring: what the settings name, read from files. The only place that makes its configuration.
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore,
+    client::Resumption,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+
+use crate::{
+    error::{EscapedQuoted, SettingsError},
+    settings::{Place, Tls},
+};
+
+pub(crate) struct TlsConfig {
+    files: Tls,
+    server_name: ServerName<'static>,
+    /// As the files said when they were last changed.
+    read: Mutex<(Vec<Option<SystemTime>>, Arc<ClientConfig>)>,
+}
+
+impl TlsConfig {
+    pub(super) fn new(tls: &Tls, place: &Place) -> Result<Self, SettingsError> {
+        let host = match place {
+            Place::Tcp(host, _) => host.as_str(),
+            Place::Unix(_) => "localhost",
+        };
+        let name = tls.server_name.as_deref().unwrap_or(host);
+        let server_name = ServerName::try_from(name.to_owned()).map_err(|_| {
+            SettingsError::new(
+                "servers",
+                format!("server_name={}", EscapedQuoted(name)),
+                "it is no DNS name and no address",
+            )
+        })?;
+        let read = Mutex::new((changed(tls), Arc::new(config(tls)?)));
+        Ok(Self { files: tls.clone(), server_name, read })
+    }
+
+    /// The files are read again when they have changed, as renewed certificates do. While what is there cannot be
+    /// used, the one from before is.
+    fn config(&self) -> Arc<ClientConfig> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = changed(&self.files);
+        if now != read.0 {
+            match config(&self.files) {
+                Ok(config) => *read = (now, Arc::new(config)),
+                Err(error) => tracing::warn!(%error, "the TLS files have changed and cannot be used"),
+            }
+        }
+        read.1.clone()
+    }
+
+    pub(super) fn client(&self) -> io::Result<ClientConnection> {
+        ClientConnection::new(self.config(), self.server_name()).map_err(io::Error::other)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn connector(&self) -> tokio_rustls::TlsConnector {
+        self.config().into()
+    }
+
+    pub(super) fn server_name(&self) -> ServerName<'static> {
+        self.server_name.clone()
+    }
+}
+
+fn files(tls: &Tls) -> impl Iterator<Item = &PathBuf> {
+    tls.ca.iter().chain(tls.identity.iter().flat_map(|(cert, key)| [cert, key]))
+}
+
+fn changed(tls: &Tls) -> Vec<Option<SystemTime>> {
+    files(tls).map(|file| file.metadata().and_then(|file| file.modified()).ok()).collect()
+}
+
+fn config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
+    // Named, so that a program with another provider in its tree does not make rustls panic.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let refuse = |setting: &str, path: &Path, reason: String| {
+        SettingsError::new("servers", format!("{setting}={}", path.display()), reason)
+    };
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| SettingsError::new("servers", "tls://", error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    match &tls.ca {
+        Some(path) => {
+            for certificate in certificates(path).map_err(|error| refuse("ca", path, error.to_string()))? {
+                roots.add(certificate).map_err(|error| refuse("ca", path, error.to_string()))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = certificates(cert).map_err(|error| refuse("cert", cert, error.to_string()))?;
+            let secret =
+                PrivateKeyDer::from_pem_file(key).map_err(|error| refuse("key", key, error.to_string()))?;
+            let config = builder.with_client_auth_cert(chain, secret);
+            config.map_err(|error| refuse("cert", cert, error.to_string()))?
+        }
+    };
+    // memcached with `ssl_verify_mode=2` refuses two of three resumed sessions.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let invalid =
+        |error: rustls::pki_types::pem::Error| io::Error::new(ErrorKind::InvalidData, error.to_string());
+    let all = CertificateDer::pem_file_iter(path).map_err(invalid)?;
+    let all = all.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    if all.is_empty() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it holds no certificate"));
+    }
+    Ok(all)
+}

@@ -1,0 +1,113 @@
+//! Links of tasks on tokio. What is cancelled in the middle of an exchange is dropped, and its connection closed.
+
+use std::{
+    future::poll_fn,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    task::Poll,
+    time::Instant,
+};
+
+use ::tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    time::timeout_at,
+};
+use event_listener::EventListener;
+
+use super::{
+    blocking::set_options,
+    link::Link,
+    pool::{Idle, State},
+};
+
+pub(crate) struct Tokio {
+    stream: Box<dyn Stream>,
+    encrypted: bool,
+}
+
+#[cfg(test)]
+impl Tokio {
+    pub(super) fn of(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), encrypted: false }
+    }
+}
+
+/// What connections run over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
+
+async fn until<T>(deadline: Instant, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout_at(deadline.into(), io).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+}
+
+impl Link for Tokio {
+    async fn wait(listener: EventListener, until: Instant) -> bool {
+        timeout_at(until.into(), listener).await.is_ok()
+    }
+
+    async fn tcp(address: SocketAddr, deadline: Instant) -> io::Result<Self> {
+        let stream = until(deadline, TcpStream::connect(address)).await?;
+        set_options(&stream)?;
+        Ok(Self { stream: Box::new(stream), encrypted: false })
+    }
+
+    async fn unix(path: &Path, deadline: Instant) -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            let stream = until(deadline, ::tokio::net::UnixStream::connect(path)).await?;
+            Ok(Self { stream: Box::new(stream), encrypted: false })
+        }
+        #[cfg(not(unix))]
+        until(deadline, async { Err(super::blocking::no_unix_sockets(path)) }).await
+    }
+
+    #[cfg(feature = "tls")]
+    async fn encrypt(self, tls: &super::tls::TlsConfig, deadline: Instant) -> io::Result<Self> {
+        let stream = until(deadline, tls.connector().connect(tls.server_name(), self.stream)).await?;
+        Ok(Self { stream: Box::new(stream), encrypted: true })
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    async fn send(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        until(deadline, async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        })
+        .await
+    }
+
+    async fn receive(&mut self, into: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        match until(deadline, self.stream.read(into)).await? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            count => Ok(count),
+        }
+    }
+
+    async fn look_for_end(&mut self) -> io::Result<()> {
+        let mut byte = [0];
+        let looked = poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut *self.stream).poll_read(context, &mut ReadBuf::new(&mut byte)))
+        });
+        match looked.await {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => Err(ErrorKind::ConnectionReset.into()),
+            Poll::Ready(Err(error)) => Err(error),
+        }
+    }
+
+    fn idle(state: &mut State) -> &mut Vec<Idle<Self>> {
+        &mut state.asynchronous
+    }
+
+    fn is_closed(error: &io::Error) -> bool {
+        use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Other, UnexpectedEof};
+        // The last is how a connection fails whose runtime has ended.
+        matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe | Other)
+    }
+}
