@@ -90,7 +90,7 @@ fn shared_limit(beside: impl FnOnce(&Tracker, &std::sync::Arc<AtomicBool>) + Sen
 
 #[test]
 fn a_silent_server_holds_up_no_call_to_the_others() {
-    const TIMEOUT: Duration = ms(500);
+    const TIMEOUT: Duration = secs(2);
     let memcached: [Memcached; 3] = std::array::from_fn(|_| Memcached::start());
     let servers = memcached.each_ref().map(Memcached::address);
     let settings = Settings::default().with_servers(&servers).with_max_connections(1);
@@ -109,7 +109,7 @@ fn a_silent_server_holds_up_no_call_to_the_others() {
             let (single, slow) = (&single, &slow);
             scope.spawn(move || {
                 for &user in kept.iter().cycle().skip(nth) {
-                    if began.elapsed() > TIMEOUT * 5 {
+                    if began.elapsed() > TIMEOUT * 2 {
                         break;
                     }
                     if nth % 2 == 0 {

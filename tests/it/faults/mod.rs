@@ -17,7 +17,7 @@ use std::net::{TcpListener, TcpStream};
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Tracker};
 
-use last_seen_tests::{Memcached, chain, eventually, ms};
+use last_seen_tests::{Memcached, chain, eventually, ms, secs};
 
 /// A port on which nothing listens.
 fn nowhere() -> String {
@@ -71,7 +71,8 @@ fn until_circuit_open(tracker: &Tracker) -> String {
 /// A tracker whose one server has `users` with the times that are theirs.
 #[track_caller]
 fn filled(memcached: &Memcached, users: i64) {
-    let tracker = memcached.tracker();
+    // Longer than any pause of a busy machine.
+    let tracker = Tracker::new(memcached.settings().with_server_timeout(secs(10))).unwrap();
     assert_eq!(tracker.restore((0..users).map(|n| (n, Utc::now()))).written, users as usize);
     for user in 0..users {
         tracker.seen_at(user, time_of(user)).unwrap();
