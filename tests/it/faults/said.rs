@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 
-use last_seen::{Error, Tracker};
+use last_seen::{Error, Settings, Tracker};
 
-use last_seen_tests::{Fake, chain};
+use last_seen_tests::{Fake, chain, secs};
 
 const NOISE: &str = "\u{1b}[31m\u{7f}\u{85}\u{2028}\u{202e}\u{200f}";
 
@@ -66,7 +66,8 @@ fn an_answer_in_no_known_words_is_escaped_and_cut() {
 #[test]
 fn a_version_is_escaped_too() {
     let fake = saying("VERSION \u{1b}[2J1.6.45".to_owned());
-    let info = Tracker::connect(&fake.address()).unwrap().server_status().remove(0).info.unwrap();
+    let settings = Settings::default().with_servers([fake.address()]).with_server_timeout(secs(10));
+    let info = Tracker::new(settings).unwrap().server_status().remove(0).info.unwrap();
     assert_eq!(info.version, r"\u{1b}[2J1.6.45");
 }
 

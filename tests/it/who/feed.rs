@@ -107,7 +107,7 @@ fn the_value_of_whoever_wrote_it_is_read_and_what_is_no_time_is_an_error() {
 #[test]
 fn what_is_no_name_of_a_user_is_skipped_and_counted() {
     let memcached = Memcached::start();
-    let tracker = memcached.tracker();
+    let tracker = Tracker::new(memcached.settings().with_server_timeout(secs(10))).unwrap();
     let mut watch = tracker.watch().unwrap();
     memcached.raw(b"set seen_\xff 0 0 1\r\n1");
     memcached.raw("ms c2Vlbl9hIGI= 1 b\r\n1");
