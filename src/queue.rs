@@ -142,6 +142,9 @@ impl Queue {
         if self.hooked {
             shard.cancelled.push(tombstone.clone());
         }
+        // Signed out after a `forget`: what then arrives from before both is to be erased, not kept as offline.
+        let forgotten = shard.tombstone(key.as_str()).is_some_and(|before| before.kind == Kind::Forgotten);
+        let tombstone = if forgotten { Tombstone { kind: Kind::Forgotten, ..tombstone } } else { tombstone };
         // Bounded as the users are; what is beyond is not looked at again.
         shard.keep(tombstone, self.capacity.div_ceil(SHARDS));
         queued

@@ -291,7 +291,7 @@ impl Reports {
         let dropped = queue.counts().dropped;
         let dropping = dropped > self.dropped;
         if dropping && !self.dropping {
-            tracing::warn!("more users than recorder_capacity are queue: the newest comers are dropped");
+            tracing::warn!("more users than recorder_capacity are queued: the newest comers are dropped");
         } else if self.dropping && !dropping {
             tracing::info!(
                 dropped,

@@ -40,6 +40,27 @@ fn the_request_that_signs_out_is_recorded_and_the_user_is_offline() {
     assert!(tracker.online("alice").unwrap() && tracker.online("bob").unwrap());
 }
 
+/// As the batch does that was under way: it arrives between the two calls.
+#[test]
+fn a_sign_out_does_not_bring_back_who_was_forgotten() {
+    let memcached = Memcached::start();
+    let tracker = by_hand(memcached.settings().with_server_timeout(secs(5)));
+    let recorder = Recorder::new(tracker.clone());
+    let before = Utc::now();
+    tracker.forget("alice").unwrap();
+    write_raw(&memcached, "alice", before);
+    tracker.sign_out("alice").unwrap();
+    recorder.flush().unwrap();
+    assert_eq!(tracker.last_seen("alice").unwrap(), None);
+
+    recorder.seen("alice");
+    tracker.sign_out("alice").unwrap();
+    tracker.seen("alice").unwrap();
+    tracker.sign_out("alice").unwrap();
+    recorder.flush().unwrap();
+    assert!(tracker.last_seen("alice").unwrap().is_some(), "who came back has a record again");
+}
+
 /// Random orders on several threads, each user's calls one after the other.
 #[test]
 fn the_last_call_of_each_user_decides() {
