@@ -1,6 +1,6 @@
 //! memcached as it is started: without CAS, without lists and logs, for the binary protocol alone.
 
-use last_seen::{Error, Recorder};
+use last_seen::{Error, Recorder, Tracker};
 use last_seen_tests::{Memcached, chain, eventually, ms, within};
 
 #[test]
@@ -29,7 +29,7 @@ fn without_lists_and_logs_the_verbs_work() {
 #[test]
 fn a_server_of_the_binary_protocol_alone_says_so() {
     let memcached = Memcached::start_with(&["-B", "binary"]);
-    let tracker = memcached.tracker();
+    let tracker = Tracker::connect(&memcached.address()).unwrap();
     let says_so = |error: &Error| {
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
         chain(error).ends_with("it speaks the binary protocol alone: start memcached without `-B binary`")

@@ -87,9 +87,10 @@ impl Memcached {
         }
     }
 
-    /// Settings with this server and nothing else changed.
+    /// Settings with this server, and more time than the default gives: what a test prepares must not fail because
+    /// the machine is busy. `Tracker::connect` has the default.
     pub fn settings(&self) -> Settings {
-        Settings::default().with_servers([self.address()])
+        Settings::default().with_servers([self.address()]).with_server_timeout(secs(2))
     }
 
     pub fn tracker(&self) -> Tracker {

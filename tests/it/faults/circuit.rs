@@ -18,7 +18,7 @@ use last_seen_tests::{
 fn while_the_circuit_is_open_a_call_fails_at_once_and_says_why() {
     let memcached = Memcached::start();
     memcached.suspend();
-    let tracker = memcached.tracker();
+    let tracker = Tracker::connect(&memcached.address()).unwrap();
     let told = until_circuit_open(&tracker);
     let expected = format!(
         "memcached at {} is unavailable: not retried yet after 3 consecutive failures; last error: \

@@ -29,7 +29,7 @@ fn at_its_limit() -> (Memcached, Vec<std::net::TcpStream>) {
 #[test]
 fn a_server_at_its_connection_limit_is_unavailable_and_found_when_it_has_room() {
     let (memcached, held) = at_its_limit();
-    let tracker = memcached.tracker();
+    let tracker = Tracker::connect(&memcached.address()).unwrap();
     let told = unavailable(tracker.seen("alice"));
     assert!(told.ends_with("the server is at its connection limit"), "{told}");
     let began = Instant::now();

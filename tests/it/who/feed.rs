@@ -307,7 +307,8 @@ fn is_lost_and_found(watch: &mut Watch, tracker: &Tracker, server: &str, back: i
 #[test]
 fn a_server_that_is_killed_or_stopped_is_told_once_and_found_again() {
     let mut memcached = Memcached::start();
-    let (address, tracker) = (memcached.address(), memcached.tracker());
+    let address = memcached.address();
+    let tracker = Tracker::connect(&address).unwrap();
     let mut watch = tracker.watch().unwrap();
     memcached.kill();
     is_lost_and_found(&mut watch, &tracker, &address, || memcached.restart());
