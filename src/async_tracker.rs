@@ -6,11 +6,9 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::Result,
-    memcached::{Found, ServerStatus},
+    memcached::{ServerStatus, Tokio},
     presence::Presence,
-    queue::Kind,
     settings::Settings,
-    store::Store,
     tracker::{RecordInfo, RestoreSummary, Tracker},
 };
 
@@ -49,10 +47,6 @@ impl AsyncTracker {
         &self.tracker
     }
 
-    fn store(&self) -> &Store {
-        self.tracker.store()
-    }
-
     /// The settings it was made with.
     pub fn settings(&self) -> &Settings {
         self.tracker.settings()
@@ -73,7 +67,7 @@ impl AsyncTracker {
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> impl Future<Output = Result<()>> + Send {
         // Here and below: the user is not kept across a wait, so that the future is Send whatever it is.
         let key = self.tracker.key(user);
-        async move { self.store().set_async(&self.tracker.sighting(key?, at)?).await.map(drop) }
+        async move { self.tracker.seen_on::<Tokio>(key?, at).await }
     }
 
     /// As [`Tracker::last_seen`].
@@ -103,12 +97,7 @@ impl AsyncTracker {
     /// As there.
     pub fn presence(&self, user: impl Display) -> impl Future<Output = Result<Presence>> + Send {
         let key = self.tracker.key(user);
-        async move {
-            let key = key?;
-            let read = |found: Found<'_>| self.tracker.seen_in(key.as_str(), found, Utc::now());
-            let seen = self.store().get_async(&key, read).await?;
-            Ok(self.tracker.presence_of(seen, Utc::now()))
-        }
+        async move { self.tracker.presence_on::<Tokio>(&key?).await }
     }
 
     /// As [`Tracker::presences`], with all servers asked at once.
@@ -117,12 +106,7 @@ impl AsyncTracker {
         users: impl IntoIterator<Item = U>,
     ) -> impl Future<Output = Vec<Result<Presence>>> + Send {
         let keys = self.tracker.keys(users);
-        async move {
-            let now = Utc::now();
-            let seen =
-                self.store().get_many_async(&keys, |key, found| self.tracker.seen_in(key, found, now)).await;
-            self.tracker.presences_of(keys, seen, now)
-        }
+        self.tracker.presences_on::<Tokio>(self.tracker.store(), keys)
     }
 
     /// As [`Tracker::sign_out`].
@@ -131,16 +115,7 @@ impl AsyncTracker {
     /// As there.
     pub fn sign_out(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let key = self.tracker.key(user);
-        async move {
-            let key = key?;
-            let (now, queued) = self.tracker.cancel(&key, Kind::SignedOut);
-            let known = |found: Found<'_>| Ok(self.tracker.seen_in(key.as_str(), found, now).ok());
-            let Some(known) = self.store().get_async(&key, known).await? else { return Ok(queued) };
-            if let Some(write) = self.tracker.signing_out(key, now, known)? {
-                self.store().set_async(&write).await?;
-            }
-            Ok(true)
-        }
+        async move { self.tracker.sign_out_on::<Tokio>(key?).await }
     }
 
     /// As [`Tracker::forget`].
@@ -149,11 +124,7 @@ impl AsyncTracker {
     /// As there.
     pub fn forget(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let key = self.tracker.key(user);
-        async move {
-            let key = key?;
-            let (_, queued) = self.tracker.cancel(&key, Kind::Forgotten);
-            Ok(self.store().delete_async(&key).await? || queued)
-        }
+        async move { self.tracker.forget_on::<Tokio>(&key?).await }
     }
 
     /// As [`Tracker::restore`]. Takes the records out of the iterator piece by piece, between the waits.
@@ -161,11 +132,7 @@ impl AsyncTracker {
         &self,
         records: impl IntoIterator<Item = (U, DateTime<Utc>)>,
     ) -> RestoreSummary {
-        let (mut restored, mut pieces) = (RestoreSummary::default(), self.tracker.pieces(records));
-        while let Some(piece) = pieces.next(&mut restored) {
-            restored.count(self.store().set_many_async(&piece).await);
-        }
-        restored
+        self.tracker.restore_on::<Tokio, U>(records).await
     }
 
     /// As [`Tracker::inspect`].
@@ -174,16 +141,11 @@ impl AsyncTracker {
     /// As there.
     pub fn inspect(&self, user: impl Display) -> impl Future<Output = Result<RecordInfo>> + Send {
         let key = self.tracker.key(user);
-        async move {
-            let key = key?;
-            let detail = self.store().detail_async(&key).await?;
-            let item = self.store().item_async(&key).await?;
-            Ok(self.tracker.record_info(&key, item.map(|item| item.value), detail))
-        }
+        async move { self.tracker.inspect_on::<Tokio>(&key?).await }
     }
 
     /// As [`Tracker::server_status`], with all servers asked at once.
     pub async fn server_status(&self) -> Vec<ServerStatus> {
-        self.store().server_status_async().await
+        self.tracker.store().server_status::<Tokio>().await
     }
 }

@@ -32,13 +32,12 @@ pub use status::{ServerInfo, ServerStatus};
 #[cfg(feature = "tokio")]
 pub(crate) use self::tokio::Tokio;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     record::{Key, Value},
     settings::{self, Settings},
 };
 pub(crate) use blocking::Blocking;
-use link::Link;
-pub(crate) use link::run_through;
+pub(crate) use link::{Link, run_through};
 use protocol::{Asked, Change, Changes, Get};
 use resolver::Lookup;
 use server::Server;
@@ -177,20 +176,15 @@ impl Memcached {
         answer.map_err(|words| server.refused(&words))
     }
 
-    /// One answer a write, in order; each server in turn.
-    pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
-        let parts = self.split(writes);
-        let parts =
-            parts.map(|(server, places)| run_through(self.set_part::<Blocking>(server, places, writes)));
-        in_order(parts.collect(), writes.len())
-    }
-
-    /// One answer a write, in order, from all servers at once.
-    #[cfg(feature = "tokio")]
-    pub(crate) async fn set_many_at_once(&self, writes: &[Write]) -> Vec<Result<bool>> {
-        let parts = self.split(writes);
-        let parts = parts.map(|(server, places)| self.set_part::<Tokio>(server, places, writes));
-        in_order(futures_util::future::join_all(parts).await, writes.len())
+    /// One answer a write, in order.
+    pub(crate) async fn set_many<L: Link>(&self, writes: &[Write]) -> Vec<Result<bool>> {
+        let parts = self.split(writes).map(|(server, places)| self.set_part::<L>(server, places, writes));
+        let mut all: Vec<Result<bool>> = Vec::with_capacity(writes.len());
+        all.resize_with(writes.len(), || Ok(false));
+        for (places, answers) in L::all(parts.collect()).await {
+            places.into_iter().zip(answers).for_each(|(place, answer)| all[place] = answer);
+        }
+        all
     }
 
     /// In batches, each an exchange of its own. A server that is lost in the middle is not asked for the rest.
@@ -226,13 +220,13 @@ impl Memcached {
 
     /// What the server tells of an item beside its value: nothing, if it speaks no meta commands.
     #[cfg(feature = "meta")]
-    pub(crate) fn detail(&self, key: &Key) -> Result<Detail> {
-        meta::detail(self.holder(key), key)
+    pub(crate) async fn detail<L: Link>(&self, key: &Key) -> Result<Detail> {
+        let (server, key) = (self.holder(key).clone(), key.clone());
+        L::on_thread(move || meta::detail(&server, &key)).await.map_err(Error::system)?
     }
 
     #[cfg(not(feature = "meta"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "of the signature with meta commands")]
-    pub(crate) fn detail(&self, _: &Key) -> Result<Detail> {
+    pub(crate) async fn detail<L: Link>(&self, _: &Key) -> Result<Detail> {
         Ok(Detail::default())
     }
 
@@ -241,29 +235,13 @@ impl Memcached {
         self.servers.iter().cloned().map(Remote::new).collect()
     }
 
-    pub(crate) fn server_status(&self) -> Vec<ServerStatus> {
-        self.servers.iter().map(|server| status::ask(server)).collect()
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) async fn server_status_async(&self) -> Vec<ServerStatus> {
-        let asked = self.servers.iter().map(async |server| {
+    pub(crate) async fn server_status<L: Link>(&self) -> Vec<ServerStatus> {
+        let ask = async |server: &Arc<Server>| {
             let asked = server.clone();
-            let status = ::tokio::task::spawn_blocking(move || status::ask(&asked)).await;
-            status.unwrap_or_else(|error| ServerStatus {
-                server: server.name.clone(),
-                info: Err(crate::error::Error::system(std::io::Error::other(error))),
-            })
-        });
-        futures_util::future::join_all(asked).await
+            let failed =
+                |error| ServerStatus { server: server.name.clone(), info: Err(Error::system(error)) };
+            L::on_thread(move || status::ask(&asked)).await.unwrap_or_else(failed)
+        };
+        L::all(self.servers.iter().map(ask).collect()).await
     }
-}
-
-fn in_order(parts: Vec<(Vec<usize>, Vec<Result<bool>>)>, count: usize) -> Vec<Result<bool>> {
-    let mut all: Vec<Result<bool>> = Vec::with_capacity(count);
-    all.resize_with(count, || Ok(false));
-    for (places, answers) in parts {
-        places.into_iter().zip(answers).for_each(|(place, answer)| all[place] = answer);
-    }
-    all
 }

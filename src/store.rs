@@ -1,7 +1,5 @@
 //! What the tracker asks of a store: one process's memory, or memcached.
 
-#[cfg(feature = "tokio")]
-mod asynchronous;
 mod memory;
 
 use std::sync::Arc;
@@ -13,13 +11,14 @@ pub(crate) use memory::Hook;
 use crate::memcached::Remote;
 use crate::{
     error::Result,
-    memcached::{Blocking, Detail, Found, Item, Memcached, ServerStatus, Write, run_through},
+    memcached::{Detail, Found, Item, Link, Memcached, ServerStatus, Write},
     record::{Key, Keys},
     settings::{Servers, Settings},
 };
 use memory::Memory;
 
-/// A clone is a handle on the same store.
+/// A clone is a handle on the same store. What takes a [`Link`] is run through by a thread with
+/// [`run_through`](crate::memcached::run_through), or awaited by a task.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
     Memory(Arc<Memory>),
@@ -47,74 +46,76 @@ impl Store {
     }
 
     /// What `read` makes of the value, if there is one.
-    pub(crate) fn get<T>(&self, key: &Key, read: impl FnOnce(Found<'_>) -> Result<T>) -> Result<Option<T>> {
+    pub(crate) async fn get<L: Link, T>(
+        &self,
+        key: &Key,
+        read: impl FnOnce(Found<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
         match self {
             Self::Memory(memory) => memory.get(key.as_str(), read).transpose(),
-            Self::Memcached(memcached) => {
-                run_through(memcached.get::<Blocking, _>(key, false, read))?.transpose()
-            }
+            Self::Memcached(memcached) => memcached.get::<L, _>(key, false, read).await?.transpose(),
         }
     }
 
     /// One answer a key, in order, in one round trip to all servers together for each
     /// [`BATCH_MAX`](crate::memcached::BATCH_MAX).
-    pub(crate) fn get_many<T>(
+    pub(crate) async fn get_many<L: Link, T>(
         &self,
         keys: &Keys,
         read: impl Fn(&str, Found<'_>) -> Result<T>,
     ) -> Vec<Result<Option<T>>> {
         match self {
             Self::Memory(memory) => memory.get_many(keys, read),
-            Self::Memcached(memcached) => memcached.get_many(keys, false, read),
+            Self::Memcached(memcached) => memcached.get_many::<L, T>(keys, false, read).await,
         }
     }
 
     /// A value with its cas.
-    pub(crate) fn item(&self, key: &Key) -> Result<Option<Item>> {
+    pub(crate) async fn item<L: Link>(&self, key: &Key) -> Result<Option<Item>> {
         match self {
             Self::Memory(memory) => Ok(memory.get(key.as_str(), Item::new)),
-            Self::Memcached(memcached) => run_through(memcached.get::<Blocking, _>(key, true, Item::new)),
+            Self::Memcached(memcached) => memcached.get::<L, _>(key, true, Item::new).await,
         }
     }
 
     /// As [`get_many`](Self::get_many), with what [`item`](Self::item) gives.
-    pub(crate) fn items(&self, keys: &Keys) -> Vec<Result<Option<Item>>> {
+    pub(crate) async fn items<L: Link>(&self, keys: &Keys) -> Vec<Result<Option<Item>>> {
         let item = |_: &str, found: Found<'_>| Ok(Item::new(found));
         match self {
             Self::Memory(memory) => memory.get_many(keys, item),
-            Self::Memcached(memcached) => memcached.get_many(keys, true, item),
+            Self::Memcached(memcached) => memcached.get_many::<L, _>(keys, true, item).await,
         }
     }
 
     /// What is known of an item beside its value; to be asked before that is read.
-    pub(crate) fn detail(&self, key: &Key) -> Result<Detail> {
+    pub(crate) async fn detail<L: Link>(&self, key: &Key) -> Result<Detail> {
         match self {
             Self::Memory(memory) => Ok(memory.detail(key)),
-            Self::Memcached(memcached) => memcached.detail(key),
+            Self::Memcached(memcached) => memcached.detail::<L>(key).await,
         }
     }
 
     /// Returns whether it was written: `false` if [`When`](crate::memcached::When) did not hold.
-    pub(crate) fn set(&self, write: &Write) -> Result<bool> {
+    pub(crate) async fn set<L: Link>(&self, write: &Write) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.set(write)),
-            Self::Memcached(memcached) => run_through(memcached.set::<Blocking>(write)),
+            Self::Memcached(memcached) => memcached.set::<L>(write).await,
         }
     }
 
     /// One answer a write, in order.
-    pub(crate) fn set_many(&self, writes: &[Write]) -> Vec<Result<bool>> {
+    pub(crate) async fn set_many<L: Link>(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
             Self::Memory(memory) => writes.iter().map(|write| Ok(memory.set(write))).collect(),
-            Self::Memcached(memcached) => memcached.set_many(writes),
+            Self::Memcached(memcached) => memcached.set_many::<L>(writes).await,
         }
     }
 
     /// Returns whether there was a record; with a [`cas`](Item::cas), whether it was still that one.
-    pub(crate) fn delete(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
+    pub(crate) async fn delete<L: Link>(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
         match self {
             Self::Memory(memory) => Ok(memory.delete(key, cas)),
-            Self::Memcached(memcached) => run_through(memcached.delete::<Blocking>(key, cas)),
+            Self::Memcached(memcached) => memcached.delete::<L>(key, cas).await,
         }
     }
 
@@ -151,10 +152,10 @@ impl Store {
         }
     }
 
-    pub(crate) fn server_status(&self) -> Vec<ServerStatus> {
+    pub(crate) async fn server_status<L: Link>(&self) -> Vec<ServerStatus> {
         match self {
             Self::Memory(_) => Vec::new(),
-            Self::Memcached(memcached) => memcached.server_status(),
+            Self::Memcached(memcached) => memcached.server_status::<L>().await,
         }
     }
 }

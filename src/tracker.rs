@@ -11,9 +11,9 @@ pub use answers::{RecordInfo, RestoreSummary, StoredRecord};
 
 use crate::{
     error::Result,
-    memcached::{Detail, Found, ServerStatus, When},
+    memcached::{Blocking, Detail, ServerStatus, When, run_through},
     presence::Presence,
-    queue::{Kind, Queues},
+    queue::Queues,
     record::Codec,
     settings::Settings,
     store::Store,
@@ -113,7 +113,7 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen); [`Error::InvalidTime`](crate::Error::InvalidTime) where `at` is not in the years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> Result<()> {
-        self.store().set(&self.sighting(self.key(user)?, at)?).map(drop)
+        run_through(self.seen_on::<Blocking>(self.key(user)?, at))
     }
 
     /// When the user was last seen, to the second; `None` where there is no record: not seen within
@@ -139,9 +139,7 @@ impl Tracker {
     /// # Errors
     /// As [`last_seen`](Self::last_seen).
     pub fn presence(&self, user: impl Display) -> Result<Presence> {
-        let key = self.key(user)?;
-        let seen = self.store().get(&key, |found| self.seen_in(key.as_str(), found, Utc::now()))?;
-        Ok(self.presence_of(seen, Utc::now()))
+        run_through(self.presence_on::<Blocking>(&self.key(user)?))
     }
 
     /// A page of users in one round trip a server: one answer a user, in the order asked. A lost server
@@ -161,9 +159,7 @@ impl Tracker {
     /// # Ok(()) }
     /// ```
     pub fn presences<U: Display>(&self, users: impl IntoIterator<Item = U>) -> Vec<Result<Presence>> {
-        let (keys, now) = (self.keys(users), Utc::now());
-        let seen = self.store().get_many(&keys, |key, found| self.seen_in(key, found, now));
-        self.presences_of(keys, seen, now)
+        run_through(self.presences_on::<Blocking>(self.store(), self.keys(users)))
     }
 
     /// Makes the user offline now, for every reader in every language, and keeps last seen as near as that
@@ -174,15 +170,7 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn sign_out(&self, user: impl Display) -> Result<bool> {
-        let key = self.key(user)?;
-        let (now, queued) = self.cancel(&key, Kind::SignedOut);
-        // A record that cannot be read may be one far ahead, which other readers take for online.
-        let known = |found: Found<'_>| Ok(self.seen_in(key.as_str(), found, now).ok());
-        let Some(known) = self.store().get(&key, known)? else { return Ok(queued) };
-        if let Some(write) = self.signing_out(key, now, known)? {
-            self.store().set(&write)?;
-        }
-        Ok(true)
+        run_through(self.sign_out_on::<Blocking>(self.key(user)?))
     }
 
     /// Removes the user's record, and what is queued. Returns whether there was a record, or a sighting that a
@@ -191,9 +179,7 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> Result<bool> {
-        let key = self.key(user)?;
-        let (_, queued) = self.cancel(&key, Kind::Forgotten);
-        Ok(self.store().delete(&key, None)? || queued)
+        run_through(self.forget_on::<Blocking>(&self.key(user)?))
     }
 
     /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent
@@ -211,11 +197,7 @@ impl Tracker {
         &self,
         records: impl IntoIterator<Item = (U, DateTime<Utc>)>,
     ) -> RestoreSummary {
-        let (mut restored, mut pieces) = (RestoreSummary::default(), self.pieces(records));
-        while let Some(piece) = pieces.next(&mut restored) {
-            restored.count(self.store().set_many(&piece));
-        }
-        restored
+        run_through(self.restore_on::<Blocking, U>(records))
     }
 
     /// The record as it is stored, for finding out why another program does not see it.
@@ -223,10 +205,7 @@ impl Tracker {
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn inspect(&self, user: impl Display) -> Result<RecordInfo> {
-        let key = self.key(user)?;
-        let detail = self.store().detail(&key)?;
-        let item = self.store().item(&key)?;
-        Ok(self.record_info(&key, item.map(|item| item.value), detail))
+        run_through(self.inspect_on::<Blocking>(&self.key(user)?))
     }
 
     /// The record that [`seen_at`](Self::seen_at) would write, to be laid beside what
@@ -254,7 +233,7 @@ impl Tracker {
     /// How each server is, for health checks; none for a tracker in memory. Asks them in turn, each on a
     /// connection of its own.
     pub fn server_status(&self) -> Vec<ServerStatus> {
-        self.store().server_status()
+        run_through(self.store().server_status::<Blocking>())
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -19,7 +19,7 @@ pub use watch::Watch;
 
 use crate::{
     error::{Error, Result},
-    memcached::LineConnection,
+    memcached::{Blocking, LineConnection, run_through},
     record::Key,
     tracker::Tracker,
 };
@@ -72,9 +72,8 @@ impl Tracker {
                 if piece.is_empty() {
                     break;
                 }
-                let (keys, now) = (self.keys(&piece), Utc::now());
-                let seen = store.get_many(&keys, |key, found| self.seen_in(key, found, now));
-                for (&name, presence) in piece.iter().zip(self.presences_of(keys, seen, now)) {
+                let presences = run_through(self.presences_on::<Blocking>(&store, self.keys(&piece)));
+                for (&name, presence) in piece.iter().zip(presences) {
                     match presence {
                         Ok(presence) if presence.online => {
                             online.extend(presence.last_seen.map(|at| (name.to_owned(), at)));

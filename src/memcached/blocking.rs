@@ -105,6 +105,8 @@ impl Blocking {
 }
 
 impl Link for Blocking {
+    const AT_ONCE: bool = false;
+
     async fn wait(listener: EventListener, until: Instant) -> bool {
         listener.wait_deadline(until).is_some()
     }
@@ -183,6 +185,18 @@ impl Link for Blocking {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+        let mut results = Vec::with_capacity(futures.len());
+        for future in futures {
+            results.push(future.await);
+        }
+        results
+    }
+
+    async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        Ok(work())
     }
 
     fn idle(state: &mut State) -> &mut Vec<Idle<Self>> {

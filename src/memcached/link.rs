@@ -18,6 +18,9 @@ use super::tls::TlsConfig;
 
 /// A stream of bytes to a server, and how to wait.
 pub(crate) trait Link: Sized + Send + Sync {
+    /// Whether several futures that wait take as long as the longest.
+    const AT_ONCE: bool;
+
     /// Returns whether the listener was notified by then.
     fn wait(listener: EventListener, until: Instant) -> impl Future<Output = bool> + Send;
 
@@ -41,6 +44,14 @@ pub(crate) trait Link: Sized + Send + Sync {
 
     /// An error if the server has closed the connection, or has said something without being asked.
     fn look_for_end(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// The results of all: tasks wait for them at once, a thread for one after the other.
+    fn all<F: Future>(futures: Vec<F>) -> impl Future<Output = Vec<F::Output>>;
+
+    /// What only threads do: in place, or on one for blocking work.
+    fn on_thread<T: Send + 'static>(
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = io::Result<T>> + Send;
 
     /// Where a pool keeps those of its kind.
     fn idle(state: &mut State) -> &mut Vec<Idle<Self>>;

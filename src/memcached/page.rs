@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(feature = "tokio")]
-use super::tokio::Tokio;
 use super::{
     BATCH_MAX, Found, Memcached,
     blocking::Blocking,
@@ -71,7 +69,7 @@ impl<T> Part<'_, T> {
 impl Memcached {
     /// One answer a key, in order: what `read` makes of its value, if there is one. Those that are no key are
     /// answered as if there was none.
-    pub(crate) fn get_many<T>(
+    pub(crate) async fn get_many<L: Link, T>(
         &self,
         keys: &Keys,
         cas: bool,
@@ -79,22 +77,13 @@ impl Memcached {
     ) -> Vec<Result<Option<T>>> {
         let mut parts = self.parts(keys);
         match &mut parts[..] {
-            [part] => run_through(self.ask_one::<Blocking, T>(part, keys, cas, &read)),
+            [part] => self.ask_one::<L, T>(part, keys, cas, &read).await,
+            parts if L::AT_ONCE => {
+                let asked = parts.iter_mut().map(|part| self.ask_one::<L, T>(part, keys, cas, &read));
+                L::all(asked.collect()).await;
+            }
             parts => self.ask_all(parts, keys, cas, &read),
         }
-        gather(parts, keys)
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) async fn get_many_at_once<T>(
-        &self,
-        keys: &Keys,
-        cas: bool,
-        read: impl Fn(&str, Found<'_>) -> Result<T>,
-    ) -> Vec<Result<Option<T>>> {
-        let mut parts = self.parts(keys);
-        let asked = parts.iter_mut().map(|part| self.ask_one::<Tokio, T>(part, keys, cas, &read));
-        futures_util::future::join_all(asked).await;
         gather(parts, keys)
     }
 

@@ -44,6 +44,8 @@ async fn until<T>(deadline: Instant, io: impl Future<Output = io::Result<T>>) ->
 }
 
 impl Link for Tokio {
+    const AT_ONCE: bool = true;
+
     async fn wait(listener: EventListener, until: Instant) -> bool {
         timeout_at(until.into(), listener).await.is_ok()
     }
@@ -99,6 +101,14 @@ impl Link for Tokio {
             Poll::Ready(Ok(())) => Err(ErrorKind::ConnectionReset.into()),
             Poll::Ready(Err(error)) => Err(error),
         }
+    }
+
+    async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+        futures_util::future::join_all(futures).await
+    }
+
+    async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        ::tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
     }
 
     fn idle(state: &mut State) -> &mut Vec<Idle<Self>> {

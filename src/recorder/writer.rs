@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use super::{RecorderEvent, hook::Hook};
 use crate::{
     error::{Error, Result},
-    memcached::{BATCH_MAX, Item, When, Write},
+    memcached::{BATCH_MAX, Blocking, Item, When, Write, run_through},
     queue::{Kind, Queue, Sighting, Tombstone},
     record::{Key, Keys, Value},
     store::Store,
@@ -84,7 +84,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => ended = true,
             }
-            let result = self.flush(every);
+            let result = run_through(self.flush(every));
             for answer in waiting {
                 let _ = answer.send(result.clone());
             }
@@ -95,7 +95,7 @@ impl Writer {
         }
     }
 
-    fn flush(&mut self, every: Duration) -> Result<()> {
+    async fn flush(&mut self, every: Duration) -> Result<()> {
         let started = Instant::now();
         let mut flush = Flush { number: self.queue.flush(), ..Flush::default() };
         let (batch, cancelled) = self.queue.take();
@@ -105,16 +105,16 @@ impl Writer {
         let (late, in_time): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|sighting| sighting.since + 2 < flush.number);
         for piece in pieces(in_time) {
-            self.write(piece, &mut flush);
+            self.write(piece, &mut flush).await;
         }
         for piece in pieces(late) {
-            self.write_where_newer(piece, &mut flush);
+            self.write_where_newer(piece, &mut flush).await;
         }
         self.queue.end_flush();
         // By now every process has written what it had queued before a tombstone of that age.
         let settled = 2 * every;
         for tombstone in self.queue.tombstones(flush.number, settled) {
-            if self.reapply(&tombstone).is_ok() && tombstone.age() >= settled {
+            if self.reapply(&tombstone).await.is_ok() && tombstone.age() >= settled {
                 self.queue.resolve(&tombstone);
             }
         }
@@ -125,9 +125,9 @@ impl Writer {
         flush.error.map_or(Ok(()), Err)
     }
 
-    fn write(&self, piece: Vec<Sighting>, flush: &mut Flush) {
+    async fn write(&self, piece: Vec<Sighting>, flush: &mut Flush) {
         let (piece, writes) = self.writes(piece, flush, |_| When::Always);
-        let answers = self.store.set_many(&writes);
+        let answers = self.store.set_many::<Blocking>(&writes).await;
         let mut written = Vec::with_capacity(piece.len());
         for (sighting, answer) in piece.into_iter().zip(answers) {
             match answer {
@@ -139,9 +139,10 @@ impl Writer {
     }
 
     /// What has been queued for long may be older than what others have written meanwhile.
-    fn write_where_newer(&self, mut piece: Vec<Sighting>, flush: &mut Flush) {
+    async fn write_where_newer(&self, mut piece: Vec<Sighting>, flush: &mut Flush) {
         for attempt in 1..=TRIES {
-            let found = self.store.items(&Keys::of(piece.iter().map(|sighting| &sighting.key)));
+            let found =
+                self.store.items::<Blocking>(&Keys::of(piece.iter().map(|sighting| &sighting.key))).await;
             let (mut older, mut conditions, mut newer) = (Vec::new(), Vec::new(), Vec::new());
             for (sighting, found) in piece.into_iter().zip(found) {
                 match found {
@@ -159,7 +160,7 @@ impl Writer {
             let mut conditions = conditions.into_iter();
             let condition = |_: &Sighting| conditions.next().unwrap_or(When::Absent);
             let (older, writes) = self.writes(older, flush, condition);
-            let answers = self.store.set_many(&writes);
+            let answers = self.store.set_many::<Blocking>(&writes).await;
             let (mut written, mut changed) = (Vec::new(), Vec::new());
             for (sighting, answer) in older.into_iter().zip(answers) {
                 match answer {
@@ -236,9 +237,9 @@ impl Writer {
 
     /// Undoes a sighting from before the tombstone that was written after it: one of a batch that was under way,
     /// or another process's.
-    fn reapply(&self, tombstone: &Tombstone) -> Result<()> {
+    async fn reapply(&self, tombstone: &Tombstone) -> Result<()> {
         for attempt in 1..=TRIES {
-            let Some(item) = self.store.item(&tombstone.key)? else { return Ok(()) };
+            let Some(item) = self.store.item::<Blocking>(&tombstone.key).await? else { return Ok(()) };
             let known = self.known(&tombstone.key, &item);
             // The time of another process is all that tells whether the user came back. One that was seen there
             // in the second of the tombstone counts as from before.
@@ -249,12 +250,14 @@ impl Writer {
             }
             let cas = (attempt < TRIES).then_some(item.cas);
             let undone = match tombstone.kind {
-                Kind::Forgotten => self.store.delete(&tombstone.key, cas)?,
+                Kind::Forgotten => self.store.delete::<Blocking>(&tombstone.key, cas).await?,
                 Kind::SignedOut => {
                     let Some(at) = self.tracker.codec().offline(known, tombstone.at) else { return Ok(()) };
                     let expiry = self.tracker.settings().last_seen_timeout();
                     let when = cas.map_or(When::Present, When::Unchanged);
-                    self.store.set(&self.tracker.write(tombstone.key.clone(), at, expiry, when)?)?
+                    self.store
+                        .set::<Blocking>(&self.tracker.write(tombstone.key.clone(), at, expiry, when)?)
+                        .await?
                 }
             };
             if undone {

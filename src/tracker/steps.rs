@@ -1,4 +1,4 @@
-//! What the verbs do beside asking the store: the same for a tracker of either kind. No I/O.
+//! What the verbs do, written once: [`Tracker`] runs it through, `AsyncTracker` awaits it.
 
 use std::{fmt::Display, time::Duration};
 
@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use super::{RecordInfo, RestoreSummary, StoredRecord, Tracker};
 use crate::{
     error::Result,
-    memcached::{BATCH_MAX, Detail, Found, When, Write},
+    memcached::{BATCH_MAX, Detail, Found, Link, When, Write},
     presence::Presence,
     queue::Kind,
     record::{Key, Keys, Value},
+    store::Store,
 };
 
 impl Tracker {
@@ -27,23 +28,68 @@ impl Tracker {
         self.shared.codec.decode(key, found.flags, found.bytes, now)
     }
 
-    pub(crate) fn presence_of(&self, seen: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Presence {
-        Presence::at(seen, now, self.settings().online_timeout())
+    pub(crate) async fn seen_on<L: Link>(&self, key: Key, at: DateTime<Utc>) -> Result<()> {
+        let write = self.write(key, at, self.settings().last_seen_timeout(), When::Always)?;
+        self.shared.queues.seen(&write.key, at);
+        self.store().set::<L>(&write).await.map(drop)
+    }
+
+    pub(crate) async fn presence_on<L: Link>(&self, key: &Key) -> Result<Presence> {
+        let read = |found: Found<'_>| self.seen_in(key.as_str(), found, Utc::now());
+        let seen = self.store().get::<L, _>(key, read).await?;
+        Ok(self.presence_of(seen, Utc::now()))
     }
 
     /// All of a page are judged at one moment.
-    pub(crate) fn presences_of(
-        &self,
-        keys: Keys,
-        seen: Vec<Result<Option<DateTime<Utc>>>>,
-        now: DateTime<Utc>,
-    ) -> Vec<Result<Presence>> {
+    pub(crate) async fn presences_on<L: Link>(&self, store: &Store, keys: Keys) -> Vec<Result<Presence>> {
+        let now = Utc::now();
+        let read = |key: &str, found: Found<'_>| self.seen_in(key, found, now);
+        let seen = store.get_many::<L, _>(&keys, read).await;
         let mut presences: Vec<_> =
             seen.into_iter().map(|seen| seen.map(|seen| self.presence_of(seen, now))).collect();
         for (place, error) in keys.refused {
             presences[place] = Err(error);
         }
         presences
+    }
+
+    fn presence_of(&self, seen: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Presence {
+        Presence::at(seen, now, self.settings().online_timeout())
+    }
+
+    pub(crate) async fn sign_out_on<L: Link>(&self, key: Key) -> Result<bool> {
+        let (now, queued) = self.cancel(&key, Kind::SignedOut);
+        // A record that cannot be read may be one far ahead, which other readers take for online.
+        let known = |found: Found<'_>| Ok(self.seen_in(key.as_str(), found, now).ok());
+        let Some(known) = self.store().get::<L, _>(&key, known).await? else { return Ok(queued) };
+        if let Some(offline) = self.shared.codec.offline(known, now) {
+            let write = self.write(key, offline, self.settings().last_seen_timeout(), When::Present)?;
+            self.store().set::<L>(&write).await?;
+        }
+        Ok(true)
+    }
+
+    pub(crate) async fn forget_on<L: Link>(&self, key: &Key) -> Result<bool> {
+        let (_, queued) = self.cancel(key, Kind::Forgotten);
+        Ok(self.store().delete::<L>(key, None).await? || queued)
+    }
+
+    pub(crate) async fn restore_on<L: Link, U: Display>(
+        &self,
+        records: impl IntoIterator<Item = (U, DateTime<Utc>)>,
+    ) -> RestoreSummary {
+        let mut restored = RestoreSummary::default();
+        let mut pieces = Pieces { tracker: self, records: records.into_iter() };
+        while let Some(piece) = pieces.next(&mut restored) {
+            restored.count(self.store().set_many::<L>(&piece).await);
+        }
+        restored
+    }
+
+    pub(crate) async fn inspect_on<L: Link>(&self, key: &Key) -> Result<RecordInfo> {
+        let detail = self.store().detail::<L>(key).await?;
+        let item = self.store().item::<L>(key).await?;
+        Ok(self.record_info(key, item.map(|item| item.value), detail))
     }
 
     pub(crate) fn record_info(&self, key: &Key, value: Option<Value>, detail: Detail) -> RecordInfo {
@@ -65,34 +111,10 @@ impl Tracker {
         Ok(Write { key, value, expiry, when })
     }
 
-    pub(crate) fn sighting(&self, key: Key, at: DateTime<Utc>) -> Result<Write> {
-        let write = self.write(key, at, self.settings().last_seen_timeout(), When::Always)?;
-        self.shared.queues.seen(&write.key, at);
-        Ok(write)
-    }
-
     /// Cancels the user's queued sightings; gives the time of that, and whether there were any.
-    pub(crate) fn cancel(&self, key: &Key, kind: Kind) -> (DateTime<Utc>, bool) {
+    fn cancel(&self, key: &Key, kind: Kind) -> (DateTime<Utc>, bool) {
         let now = Utc::now();
         (now, self.shared.queues.cancel(key, kind, now))
-    }
-
-    /// What to write over the record of a user who signed out at `now`; `None` where it is offline already.
-    pub(crate) fn signing_out(
-        &self,
-        key: Key,
-        now: DateTime<Utc>,
-        known: Option<DateTime<Utc>>,
-    ) -> Result<Option<Write>> {
-        let Some(offline) = self.shared.codec.offline(known, now) else { return Ok(None) };
-        self.write(key, offline, self.settings().last_seen_timeout(), When::Present).map(Some)
-    }
-
-    pub(crate) fn pieces<U: Display, I: IntoIterator<Item = (U, DateTime<Utc>)>>(
-        &self,
-        records: I,
-    ) -> Pieces<'_, I::IntoIter> {
-        Pieces { tracker: self, records: records.into_iter() }
     }
 
     /// The write of a copied record; `None` where it has expired by now.
@@ -108,14 +130,14 @@ impl Tracker {
 }
 
 /// Records on their way back, in pieces.
-pub(crate) struct Pieces<'a, I> {
+struct Pieces<'a, I> {
     tracker: &'a Tracker,
     records: I,
 }
 
 impl<U: Display, I: Iterator<Item = (U, DateTime<Utc>)>> Pieces<'_, I> {
     /// The next piece; counts what is not to be written.
-    pub(crate) fn next(&mut self, restored: &mut RestoreSummary) -> Option<Vec<Write>> {
+    fn next(&mut self, restored: &mut RestoreSummary) -> Option<Vec<Write>> {
         let mut piece = Vec::new();
         while piece.len() < BATCH_MAX
             && let Some((user, at)) = self.records.next()
