@@ -153,6 +153,10 @@ impl Memcached {
             let mut turns: Vec<Turn<'_>> = Vec::with_capacity(self.servers.len());
             let (mut exchanges, mut waiting) = (Vec::new(), Vec::new());
             for part in due {
+                if part.singly {
+                    waiting.push(part);
+                    continue;
+                }
                 let call = match part.server.begin_call(self.patience) {
                     Ok(call) => call,
                     Err(error) => {
@@ -160,10 +164,6 @@ impl Memcached {
                         continue;
                     }
                 };
-                if part.singly {
-                    waiting.push(part);
-                    continue;
-                }
                 // None is held while another server's is waited for: that part is asked afterwards.
                 let Some(taken) = part.server.try_take() else {
                     waiting.push(part);

@@ -13,7 +13,7 @@ use super::tokio::Tokio;
 use super::{blocking::Blocking, connection::Connection, link::Link};
 
 pub(super) struct Pool {
-    limit: usize,
+    pub(super) limit: usize,
     /// A connection that was idle for as long is not used again: the network may have forgotten it.
     max_idle: Duration,
     state: Mutex<State>,

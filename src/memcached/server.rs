@@ -29,7 +29,6 @@ const LOOK_AFTER: Duration = Duration::from_millis(200);
 pub(super) struct Server {
     pub(super) name: String,
     pub(super) timeout: Duration,
-    max_connections: usize,
     pub(super) address: Address,
     pool: Arc<Pool>,
     state: Mutex<State>,
@@ -82,13 +81,12 @@ impl Server {
         lookup: &Lookup,
         intervals: Intervals,
     ) -> Result<Arc<Self>> {
-        let (timeout, max_connections) = (settings.server_timeout(), settings.max_connections());
+        let timeout = settings.server_timeout();
         Ok(Arc::new(Self {
             address: Address::new(&server, lookup, intervals)?,
             name: server.name,
             timeout,
-            max_connections,
-            pool: Pool::new(max_connections, intervals.idle),
+            pool: Pool::new(settings.max_connections(), intervals.idle),
             state: Mutex::new(State { generation: 0, breaker: Breaker::new(timeout), open: None }),
         }))
     }
@@ -234,7 +232,7 @@ impl Server {
 
     /// Our own limit on connections. It is no failure of the server's.
     fn all_in_use(&self, call: Call) -> Error {
-        let (half, count) = (humantime::format_duration(call.patience / 2), self.max_connections);
+        let (half, count) = (humantime::format_duration(call.patience / 2), self.pool.limit);
         let words = format!("no free connection within {half}: all {count} (max_connections) are in use");
         Error::unavailable(&self.name, io::Error::new(io::ErrorKind::TimedOut, words))
     }
