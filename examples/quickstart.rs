@@ -45,7 +45,7 @@ fn page(tracker: &Tracker, users: &[&str]) {
     for (user, presence) in users.iter().zip(tracker.presences(users)) {
         match presence {
             Ok(presence) => println!("{user:<12} {:<16} {}", presence.ago(), presence.online),
-            Err(error) => println!("{user:<12} {:<16} {error}", "not known"),
+            Err(error) => println!("{user:<12} {:<16} {error}", "unknown"),
         }
     }
     println!();

@@ -16,7 +16,7 @@ Examples:
   last-seen --servers cache1,cache2 --django Europe/Berlin who
 
 Exit codes:
-  show of one user: 0 online, 1 offline, 2 not known
+  show of one user: 0 online, 1 offline, 2 unknown
   all else: 0, or 2 where anything failed
 
 Settings come from the environment, as for the library: LAST_SEEN_SERVERS, LAST_SEEN_ONLINE_TIMEOUT

@@ -67,7 +67,7 @@ impl Out {
         self.error.is_some() || reader_gone()
     }
 
-    /// One sentence on the standard error. A lost server answers for many users, and is told of once.
+    /// One sentence on the standard error. A server that is down concerns many users, and is reported once.
     pub(crate) fn complain_of(&mut self, error: &(dyn Error + 'static)) {
         let server = match error.downcast_ref() {
             Some(last_seen::Error::Unavailable { server, .. }) => Some(server.clone()),

@@ -120,7 +120,7 @@ pub(crate) const PRESENCE: [&str; 4] = ["USER", "LAST SEEN", "AGO", "ONLINE"];
 /// A row below [`PRESENCE`].
 pub(crate) fn presence(user: &str, presence: Option<&Presence>) -> [Cell; 4] {
     let Some(presence) = presence else {
-        return [user.into(), "-".into(), "-".into(), Cell::new("not known", Look::Bad)];
+        return [user.into(), "-".into(), "-".into(), Cell::new("unknown", Look::Bad)];
     };
     let online = match presence.online {
         true => Cell::new("yes", Look::Good),

@@ -24,7 +24,7 @@ pub(crate) fn table(users: &BTreeSet<String>, presences: Vec<Result<Presence>>) 
     for (user, presence) in users.iter().zip(presences) {
         let (last_seen, online) = match presence.ok() {
             Some(presence) => (presence.ago().to_string(), if presence.online { "yes" } else { "no" }),
-            None => ("not known".to_owned(), "not known"),
+            None => ("unknown".to_owned(), "unknown"),
         };
         rows += &format!("<tr><td>{}<td>{last_seen}<td>{online}\n", escape(user));
     }

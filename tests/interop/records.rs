@@ -209,7 +209,7 @@ impl Both {
     }
 }
 
-/// Three answers: seen then, no record, not known. A lost memcached is the third.
+/// Three answers: seen then, no record, unknown. A lost memcached is the third.
 fn a_lost_memcached_is_not_known(stack: &mut Stack) {
     let mut memcached = Memcached::start();
     memcached.kill();

@@ -105,8 +105,8 @@ pub fn a_silent_memcached_is_not_known(program: &PathBuf, background: bool) {
     let [mut alice, mut bob] = ["alice", "bob"].map(|name| site.signed_in(name));
     memcached.suspend();
     let page = within_once(secs(1), || bob.get("/"));
-    let not_known = ("not known".to_owned(), "not known".to_owned());
-    assert_eq!((page.status, row(&page, "alice"), row(&page, "bob")), (200, not_known.clone(), not_known));
+    let unknown = ("unknown".to_owned(), "unknown".to_owned());
+    assert_eq!((page.status, row(&page, "alice"), row(&page, "bob")), (200, unknown.clone(), unknown));
     assert_eq!(within(secs(3), || alice.submit("/sign-out", &[])).status, 303);
     memcached.resume();
     eventually(|| (site.shown("bob").1 == "yes").then_some(()));

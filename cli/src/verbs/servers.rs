@@ -51,7 +51,7 @@ pub(crate) fn servers(tracker: &Tracker, json: bool, out: &mut Out) -> Answer {
 fn row(status: &ServerStatus) -> [Cell; 5] {
     let server = status.server.as_str().into();
     let Ok(info) = &status.info else {
-        return [server, Cell::new("not known", Look::Bad), "-".into(), "-".into(), "-".into()];
+        return [server, Cell::new("unknown", Look::Bad), "-".into(), "-".into(), "-".into()];
     };
     let old = if below(&info.version, SAFE_LISTING) { Look::Bad } else { Look::Usual };
     [

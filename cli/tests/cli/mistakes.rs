@@ -137,7 +137,7 @@ fn a_server_that_is_down_is_one_sentence() {
         assert_eq!(told, down, "{arguments:?}");
     }
     let shown = on("127.0.0.1:1", &["show", "alice"]).out;
-    assert!(shown.lines().nth(1).unwrap().ends_with("not known"), "{shown}");
+    assert!(shown.lines().nth(1).unwrap().ends_with("unknown"), "{shown}");
     let lines = on("127.0.0.1:1", &["show", "alice", "--json"]).json(2);
     let error = serde_json::json!({
         "kind": "unavailable", "server": "127.0.0.1:1", "message": "Connection refused (os error 111)",

@@ -181,7 +181,7 @@ fn servers_shows_each_one() {
     let said = on(&both, &["servers"]);
     let lines: Vec<&str> = said.out.lines().collect();
     assert!(lines[1].contains(" ms ") && lines[1].contains(" of 1024"), "{}", said.out);
-    assert!(lines[2].starts_with("127.0.0.1:1 ") && lines[2].contains("not known"), "{}", said.out);
+    assert!(lines[2].starts_with("127.0.0.1:1 ") && lines[2].contains("unknown"), "{}", said.out);
     assert!(said.err.contains("last-seen: memcached at 127.0.0.1:1 is unavailable: "), "{}", said.err);
     assert_eq!(said.code, Some(2));
 

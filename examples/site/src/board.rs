@@ -34,7 +34,7 @@ impl Row {
             Some(presence) => {
                 (presence.ago().to_string(), if presence.online { "online" } else { "offline" })
             }
-            None => ("not known".to_owned(), "unknown"),
+            None => ("unknown".to_owned(), "unknown"),
         };
         Self { user: user.to_owned(), ago, state }
     }
@@ -44,7 +44,7 @@ impl Row {
         match self.state {
             "online" => "True",
             "offline" => "False",
-            _ => "not known",
+            _ => "unknown",
         }
     }
 }

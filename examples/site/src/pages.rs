@@ -36,7 +36,7 @@ struct Page {
 }
 
 impl Site {
-    /// The page with what the cache says now, in one round trip; whom it cannot tell of is not known.
+    /// The page with what the cache says now, in one round trip; whom it cannot tell of is unknown.
     async fn page(&self, user: Option<String>, refusal: Option<String>) -> Response {
         let users = self.board.users();
         let presences = self.tracker.presences(&users).await;

@@ -1,6 +1,6 @@
 "use strict";
 
-const words = { online: "True", offline: "False", unknown: "not known" };
+const words = { online: "True", offline: "False", unknown: "unknown" };
 const table = document.getElementById("users");
 const rows = new Map(Array.from(table.rows, (row) => [row.dataset.user, row]));
 

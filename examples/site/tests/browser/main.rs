@@ -59,12 +59,12 @@ async fn two_windows_see_who_comes_and_goes() {
 
     // Without memcached the page answers in time, and says that it does not know.
     memcached.suspend();
-    alices.shows("alice", "not known", "not known").await;
+    alices.shows("alice", "unknown", "unknown").await;
     alices.wait_until_visible("#unknown", true).await;
     let started = std::time::Instant::now();
     bobs.open(&site.url("/")).await;
     assert!(started.elapsed() < secs(5), "{:?}", started.elapsed());
-    bobs.shows("alice", "not known", "not known").await;
+    bobs.shows("alice", "unknown", "unknown").await;
     memcached.resume();
     alices.shows("alice", "just now", "True").await;
     alices.wait_until_visible("#unknown", false).await;
