@@ -15,7 +15,7 @@ sub last_seen {
     my ($user) = @_;
     my $last = $cache->get("seen_$user");
     # undef can also mean that memcached does not answer.
-    die "not known\n" unless defined $last || %{ $cache->stats('misc')->{hosts} // {} };
+    die "unknown\n" unless defined $last || %{ $cache->stats('misc')->{hosts} // {} };
     return $last;
 }
 

@@ -15,7 +15,7 @@ sub last_seen {
     my ($user) = @_;
     my $last = $cache->get("seen_$user");
     # undef can also mean that memcached does not answer.
-    die "not known\n" unless defined $last || %{ $cache->server_versions };
+    die "unknown\n" unless defined $last || %{ $cache->server_versions };
     return $last;
 }
 

@@ -14,7 +14,7 @@ function last_seen(Memcached $cache, string $user): ?int
 {
     $value = $cache->get("seen_$user");
     if ($value === false && $cache->getResultCode() !== Memcached::RES_NOTFOUND) {
-        throw new RuntimeException($cache->getResultMessage()); // not known now
+        throw new RuntimeException($cache->getResultMessage()); // unknown
     }
     return $value === false ? null : (int) $value;
 }

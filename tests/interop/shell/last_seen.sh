@@ -12,11 +12,11 @@ seen() { # user [Unix seconds]; prints STORED
 
 last_seen() { # user; prints nothing for a user without a record
     reply=$(ask 'get seen_%s\r\n' "$1")
-    [ -n "$reply" ] || return 2 # memcached does not answer: not known
+    [ -n "$reply" ] || return 2 # memcached does not answer: unknown
     echo "$reply" | sed -n 2p
 }
 
-online() { # user; 0 is online, 1 is not, 2 is not known
+online() { # user; 0 is online, 1 is not, 2 is unknown
     last=$(last_seen "$1") || return 2
     [ -n "$last" ] && [ "$(date +%s)" -le $((last + 300)) ]
 }
