@@ -8,6 +8,7 @@ use crate::{
     error::Result,
     memcached::{ServerStatus, Tokio},
     presence::Presence,
+    record::Kind,
     settings::Settings,
     tracker::{RecordInfo, RestoreSummary, Tracker},
 };
@@ -115,7 +116,7 @@ impl AsyncTracker {
     /// As there.
     pub fn sign_out(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let key = self.tracker.key(user);
-        async move { self.tracker.sign_out_on::<Tokio>(key?).await }
+        async move { self.tracker.end_on::<Tokio>(&key?, Kind::SignedOut).await }
     }
 
     /// As [`Tracker::forget`].
@@ -124,7 +125,7 @@ impl AsyncTracker {
     /// As there.
     pub fn forget(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let key = self.tracker.key(user);
-        async move { self.tracker.forget_on::<Tokio>(&key?).await }
+        async move { self.tracker.end_on::<Tokio>(&key?, Kind::Forgotten).await }
     }
 
     /// As [`Tracker::restore`]. Takes the records out of the iterator piece by piece, between the waits.

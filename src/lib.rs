@@ -109,6 +109,7 @@ pub use error::{Error, InvalidRecordError, InvalidUserError, Result, SettingsErr
 pub use global::{global, set_global};
 pub use memcached::{ServerInfo, ServerStatus};
 pub use presence::{Ago, Presence};
+pub use queue::OnlineGuard;
 pub use recorder::{Recorder, RecorderEvent, RecorderStats};
 #[cfg(feature = "tower")]
 pub use seen_layer::{SeenLayer, SeenService};

@@ -50,10 +50,18 @@ pub(crate) const BATCH_MAX: usize = 1_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
     pub(crate) key: Key,
+    /// The key whose server holds this one, if that is not its own.
+    pub(crate) home: Option<Key>,
     pub(crate) value: Value,
     /// Whole seconds, at least one.
     pub(crate) expiry: u32,
     pub(crate) when: When,
+}
+
+impl Write {
+    fn home(&self) -> &Key {
+        self.home.as_ref().unwrap_or(&self.key)
+    }
 }
 
 /// What has to hold for a write to happen.
@@ -61,7 +69,6 @@ pub(crate) struct Write {
 pub(crate) enum When {
     Always,
     Absent,
-    Present,
     /// The value is still the one that was read with this [`Item::cas`].
     Unchanged(u64),
 }
@@ -161,7 +168,7 @@ impl Memcached {
     }
 
     pub(crate) async fn set<L: Link>(&self, write: &Write) -> Result<bool> {
-        self.change::<L>(self.holder(&write.key), Change::Store(write)).await
+        self.change::<L>(self.holder(write.home()), Change::Store(write)).await
     }
 
     /// With a cas: if it is unchanged.
@@ -213,7 +220,7 @@ impl Memcached {
     fn split(&self, writes: &[Write]) -> impl Iterator<Item = (&Arc<Server>, Vec<usize>)> {
         let mut split = vec![Vec::new(); self.servers.len()];
         for (place, write) in writes.iter().enumerate() {
-            split[self.placement.server_of(write.key.as_str())].push(place);
+            split[self.placement.server_of(write.home().as_str())].push(place);
         }
         self.servers.iter().zip(split).filter(|(_, places)| !places.is_empty())
     }
@@ -228,6 +235,13 @@ impl Memcached {
     #[cfg(not(feature = "meta"))]
     pub(crate) async fn detail<L: Link>(&self, _: &Key) -> Result<Detail> {
         Ok(Detail::default())
+    }
+
+    /// Asks servers whose circuit is open whether they are back.
+    pub(crate) fn probe(&self) {
+        for server in self.servers.iter().filter(|server| server.is_down()) {
+            probe::probe(server);
+        }
     }
 
     #[cfg(feature = "who")]

@@ -1,59 +1,67 @@
 //! Queued sightings, and the sign-outs and deletions that cancel them.
 
+mod guard;
 mod shard;
 
 use std::{
     fmt::Display,
+    hash::RandomState,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     error::Result,
-    record::{Key, KeyBuffer},
+    record::{Key, KeyBuffer, Keys, Kind, TOMBSTONE_TIMEOUT},
 };
-use shard::Shard;
+pub use guard::OnlineGuard;
+use guard::{Kept, Renewal};
+use shard::{Entry, Shard};
 
 /// Sharded so that threads that queue different users rarely contend for a lock.
 const SHARDS: usize = 64;
 
-/// A user's queued sighting, taken out to be written.
-#[derive(Debug)]
+/// One that is to be written.
+#[derive(Debug, Clone)]
 pub(crate) struct Sighting {
     pub(crate) key: Key,
     pub(crate) at: DateTime<Utc>,
-    /// Number of the flush that was current or next when the user was first queued.
-    pub(crate) since: u64,
+    /// A tombstone from then on is younger: the time of the sighting, or of the last real one where a guard renews it.
+    pub(crate) as_of: DateTime<Utc>,
+    /// The time of a record that was added for it and may stand.
+    pub(crate) added: Option<DateTime<Utc>>,
     shard: usize,
+    /// The second of the queue's life in which it was first taken out.
+    taken: u32,
 }
 
-/// A sign-out or a `forget`, which no sighting from before it may undo.
-#[derive(Debug, Clone)]
-pub(crate) struct Tombstone {
-    pub(crate) key: Key,
-    pub(crate) kind: Kind,
-    pub(crate) at: DateTime<Utc>,
-    made: Instant,
-    /// Number of the flush that was current or next when it was made.
-    flush: u64,
-}
-
-impl Tombstone {
-    /// How long ago it was made.
-    pub(crate) fn age(&self) -> Duration {
-        self.made.elapsed()
+impl Sighting {
+    /// One that comes out of no queue.
+    pub(crate) fn new(key: Key, at: DateTime<Utc>) -> Self {
+        Self { key, at, as_of: at, added: None, shard: 0, taken: 0 }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    SignedOut,
-    Forgotten,
+/// A sign-out or a `forget`.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) key: Key,
+    pub(crate) kind: Kind,
+    pub(crate) at: DateTime<Utc>,
+}
+
+/// The user's newest sightings when the user signed out or was forgotten.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cancelled {
+    /// Taken out of the queue.
+    pub(crate) queued: Option<DateTime<Utc>>,
+    /// Being written.
+    pub(crate) under_way: Option<DateTime<Utc>>,
 }
 
 /// The counters of a [`Queue`].
@@ -71,27 +79,26 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct Queue {
     shards: [Mutex<Shard>; SHARDS],
-    hasher: std::hash::RandomState,
+    hasher: RandomState,
     capacity: usize,
+    /// After so many seconds who is kept online is seen again.
+    keep_every: u32,
     /// Of all shards, those in a batch under way included.
     users: AtomicUsize,
-    /// The flush that is next, or under way.
-    flush: AtomicU64,
     closed: AtomicBool,
-    /// Whether a hook hears of tombstones.
-    hooked: bool,
+    made: Instant,
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: usize, hooked: bool) -> Self {
+    pub(crate) fn new(capacity: usize, online_timeout: Duration) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: std::hash::RandomState::new(),
+            hasher: RandomState::new(),
             capacity,
+            keep_every: u32::try_from(online_timeout.as_secs() / 3).unwrap_or(u32::MAX / 2).max(1),
             users: AtomicUsize::new(0),
-            flush: AtomicU64::new(1),
             closed: AtomicBool::new(false),
-            hooked,
+            made: Instant::now(),
         }
     }
 
@@ -101,16 +108,45 @@ impl Queue {
         let mut buffer = KeyBuffer::default();
         let key = buffer.key(prefix, user)?;
         let (hash, mut shard) = self.shard_of(key);
+        self.add(&mut shard, hash, key, micros, micros);
+        Ok(())
+    }
+
+    fn add(&self, shard: &mut Shard, hash: u64, key: &str, micros: i64, as_of: i64) {
         shard.counts.seen += 1;
-        shard.clear_tombstone(key);
-        if shard.raise(hash, key, micros) {
+        if shard.raise(hash, key, micros, as_of) {
             shard.counts.coalesced += 1;
         } else if self.closed.load(Ordering::Relaxed) || !self.take_place() {
             shard.counts.dropped += 1;
         } else {
-            shard.insert(hash, Key::from(key), micros, self.flush(), &self.hasher);
+            let entry = Entry { key: Key::from(key), micros, as_of, added: 0, taken: 0 };
+            shard.insert(hash, entry, &self.hasher);
         }
-        Ok(())
+    }
+
+    /// Queues a sighting now, and again from time to time for as long as the guard lives.
+    pub(crate) fn keep_online(&self, prefix: &str, user: impl Display, micros: i64) -> Result<OnlineGuard> {
+        let mut buffer = KeyBuffer::default();
+        let key = buffer.key(prefix, user)?;
+        let (hash, mut shard) = self.shard_of(key);
+        self.add(&mut shard, hash, key, micros, micros);
+        if self.closed.load(Ordering::Relaxed) {
+            return Ok(OnlineGuard { kept: None });
+        }
+        let kept = match shard.renewals.get(key).and_then(Renewal::kept) {
+            Some(kept) => kept,
+            None => {
+                let (kept, due) = (Arc::new(Kept::default()), self.second().saturating_add(self.keep_every));
+                shard.renewals.insert(Key::from(key), Renewal::new(&kept, micros, due));
+                kept
+            }
+        };
+        Ok(OnlineGuard { kept: Some(kept) })
+    }
+
+    /// Of its life, from 1 on.
+    fn second(&self) -> u32 {
+        u32::try_from(self.made.elapsed().as_secs()).unwrap_or(u32::MAX - 1) + 1
     }
 
     fn take_place(&self) -> bool {
@@ -121,122 +157,124 @@ impl Queue {
         taken
     }
 
-    /// A handle of the tracker writes a sighting itself: what is queued must not set it back, and no tombstone
-    /// from before cancels it.
+    /// A handle of the tracker writes a sighting itself: what is queued must not set it back. Beside one that is being
+    /// written, and may be taken back, it is queued too.
     fn seen_directly(&self, key: &Key, at: DateTime<Utc>) {
         let (hash, mut shard) = self.shard_of(key.as_str());
-        shard.clear_tombstone(key.as_str());
-        shard.raise(hash, key.as_str(), at.timestamp_micros());
+        let micros = at.timestamp_micros();
+        let queued = shard.raise(hash, key.as_str(), micros, micros);
+        if !queued && shard.seen(hash, key.as_str()).is_some() {
+            self.add(&mut shard, hash, key.as_str(), micros, micros);
+        }
     }
 
-    /// Cancels the user's queued sighting; returns whether there was one.
-    fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> bool {
+    /// Cancels the user's queued sighting.
+    fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> Cancelled {
         let (hash, mut shard) = self.shard_of(key.as_str());
         let queued = shard.remove(hash, key.as_str());
-        if queued {
+        if queued.is_some() {
             shard.counts.cancelled += 1;
             self.users.fetch_sub(1, Ordering::Relaxed);
         }
-        let flush = self.flush();
-        let tombstone = Tombstone { key: key.clone(), kind, at, made: Instant::now(), flush };
-        if self.hooked {
-            shard.cancelled.push(tombstone.clone());
-        }
-        // Signed out after a `forget`: what then arrives from before both is to be erased, not kept as offline.
-        let forgotten = shard.tombstone(key.as_str()).is_some_and(|before| before.kind == Kind::Forgotten);
-        let tombstone = if forgotten { Tombstone { kind: Kind::Forgotten, ..tombstone } } else { tombstone };
-        // Bounded as the users are; what is beyond is not looked at again.
-        shard.keep(tombstone, self.capacity.div_ceil(SHARDS));
-        queued
+        shard.end(Ended { key: key.clone(), kind, at });
+        Cancelled { queued, under_way: shard.under_way(hash, key.as_str()) }
     }
 
-    /// Begins a flush: takes out everyone who is queued, and the tombstones since the last flush in the order in
-    /// which they were made. A user who is in both was seen after the tombstone.
-    pub(crate) fn take(&self) -> (Vec<Sighting>, Vec<Tombstone>) {
-        let (mut batch, mut cancelled) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
+    /// The newest time of the user that is queued or being written.
+    fn seen(&self, key: &str) -> Option<DateTime<Utc>> {
+        let (hash, shard) = self.shard_of(key);
+        shard.seen(hash, key)
+    }
+
+    /// Begins a flush: gives everyone who is queued, and who has ended since the last flush, in that order. A user who is
+    /// in both was seen after that. What has waited for over a day is dropped.
+    pub(crate) fn take(&self, now: DateTime<Utc>) -> (Vec<Sighting>, Vec<Ended>) {
+        let (mut batch, mut ended) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
+        let second = self.second();
         for (number, shard) in self.shards.iter().enumerate() {
-            let mut taken = lock(shard).take(&mut cancelled);
-            let used = taken.len();
-            batch.extend(taken.drain().map(|entry| {
-                let (at, since) = (entry.at(), entry.since);
-                Sighting { key: entry.key, at, since, shard: number }
-            }));
-            lock(shard).give_back(taken, used);
+            let mut shard = lock(shard);
+            for (key, as_of) in shard.due(&self.hasher, second, self.keep_every) {
+                let hash = shard::hash(&self.hasher, key.as_str());
+                self.add(&mut shard, hash, key.as_str(), now.timestamp_micros(), as_of);
+            }
+            let mut dropped = 0;
+            for entry in shard.take(&mut ended) {
+                let taken = if entry.taken == 0 { second } else { entry.taken };
+                let waited = TimeDelta::seconds(i64::from(second - taken));
+                if waited > TOMBSTONE_TIMEOUT {
+                    dropped += 1;
+                    continue;
+                }
+                // Ahead if the clock was when it was noted, and was set right since.
+                let time =
+                    |micros| Some(shard::time(micros)).filter(|time| *time <= now).unwrap_or(now - waited);
+                let added = (entry.added > 0).then(|| shard::time(i64::from(entry.added) * 1_000_000));
+                batch.push(Sighting {
+                    key: entry.key.clone(),
+                    at: time(entry.micros),
+                    as_of: time(entry.as_of),
+                    added,
+                    shard: number,
+                    taken,
+                });
+            }
+            shard.counts.dropped += dropped as u64;
+            shard.settled(dropped);
+            self.users.fetch_sub(dropped, Ordering::Relaxed);
         }
-        (batch, cancelled)
+        (batch, ended)
     }
 
-    /// These were written. Consecutive ones of a batch share a lock.
+    /// Ends the flush: what was taken is written, dropped or back.
+    pub(crate) fn end_flush(&self) {
+        self.shards.iter().for_each(|shard| lock(shard).end_batch());
+    }
+
+    /// These are in the store. Consecutive ones of a batch share a lock.
     pub(crate) fn written(&self, written: &[Sighting]) {
-        for same in written.chunk_by(|a, b| a.shard == b.shard) {
-            let mut shard = lock(&self.shards[same[0].shard]);
-            shard.counts.written += same.len() as u64;
-            shard.arrived(same.len());
+        self.settled(written, |counts| &mut counts.written);
+    }
+
+    /// A sign-out or a `forget` came after these.
+    pub(crate) fn cancelled(&self, cancelled: &[Sighting]) {
+        for sighting in cancelled {
+            lock(&self.shards[sighting.shard]).end_guards(&sighting.key, sighting.as_of.timestamp_micros());
         }
-        self.users.fetch_sub(written.len(), Ordering::Relaxed);
+        self.settled(cancelled, |counts| &mut counts.cancelled);
+    }
+
+    fn settled(&self, sightings: &[Sighting], count: fn(&mut Counts) -> &mut u64) {
+        for same in sightings.chunk_by(|a, b| a.shard == b.shard) {
+            let mut shard = lock(&self.shards[same[0].shard]);
+            *count(&mut shard.counts) += same.len() as u64;
+            shard.settled(same.len());
+        }
+        self.users.fetch_sub(sightings.len(), Ordering::Relaxed);
     }
 
     /// Queues this one again, which was not written, unless it was cancelled meanwhile.
     pub(crate) fn requeue(&self, sighting: Sighting) {
+        let micros = sighting.at.timestamp_micros();
         let (hash, mut shard) = self.shard_of(sighting.key.as_str());
-        shard.arrived(1);
-        let cancelled =
-            shard.tombstone(sighting.key.as_str()).is_some_and(|tombstone| sighting.at <= tombstone.at);
-        if cancelled {
+        shard.settled(1);
+        // What may stand in the store already is looked at once more.
+        if sighting.added.is_none() && shard.has_ended_since(&sighting.key, micros) {
             shard.counts.cancelled += 1;
-        } else if shard.raise_since(
-            hash,
-            sighting.key.as_str(),
-            sighting.at.timestamp_micros(),
-            sighting.since,
-        ) {
-            shard.counts.coalesced += 1;
         } else {
-            shard.insert(hash, sighting.key, sighting.at.timestamp_micros(), sighting.since, &self.hasher);
-            return;
+            let added = sighting.added.and_then(|added| u32::try_from(added.timestamp()).ok());
+            let entry = Entry {
+                key: sighting.key,
+                micros,
+                as_of: sighting.as_of.timestamp_micros(),
+                added: added.unwrap_or_default(),
+                taken: sighting.taken,
+            };
+            if !shard.put_back(hash, entry, &self.hasher) {
+                return;
+            }
+            shard.counts.coalesced += 1;
         }
         self.users.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Drops this one, which cannot be written at all.
-    pub(crate) fn discard(&self, sighting: &Sighting) {
-        let mut shard = lock(&self.shards[sighting.shard]);
-        shard.arrived(1);
-        shard.counts.dropped += 1;
-        self.users.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The number of the flush that is next, or under way.
-    pub(crate) fn flush(&self) -> u64 {
-        self.flush.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn end_flush(&self) {
-        self.flush.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The tombstones to look at when the flush of this number ends: those made while it was next or under way,
-    /// and those of at least this age.
-    pub(crate) fn tombstones(&self, flush: u64, age: Duration) -> Vec<Tombstone> {
-        let look = |tombstone: &&Tombstone| tombstone.flush == flush || tombstone.age() >= age;
-        self.shards
-            .iter()
-            .flat_map(|shard| lock(shard).tombstones().filter(look).cloned().collect::<Vec<_>>())
-            .collect()
-    }
-
-    /// Whether the user was not seen since the tombstone was made, and not signed out again.
-    pub(crate) fn is_active(&self, tombstone: &Tombstone) -> bool {
-        let (_, shard) = self.shard_of(tombstone.key.as_str());
-        shard.tombstone(tombstone.key.as_str()).is_some_and(|now| now.made == tombstone.made)
-    }
-
-    /// Drops a tombstone that has done its work.
-    pub(crate) fn resolve(&self, tombstone: &Tombstone) {
-        let (_, mut shard) = self.shard_of(tombstone.key.as_str());
-        if shard.tombstone(tombstone.key.as_str()).is_some_and(|now| now.made == tombstone.made) {
-            shard.clear_tombstone(tombstone.key.as_str());
-        }
     }
 
     /// Queues nothing more.
@@ -285,11 +323,33 @@ impl Queues {
         self.each(|queue| queue.seen_directly(key, at));
     }
 
-    /// Cancels the user's queued sightings; returns whether there were any.
-    pub(crate) fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> bool {
-        let mut queued = false;
-        self.each(|queue| queued |= queue.cancel(key, kind, at));
-        queued
+    /// Cancels the user's queued sightings.
+    pub(crate) fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> Cancelled {
+        let mut all = Cancelled::default();
+        self.each(|queue| {
+            let Cancelled { queued, under_way } = queue.cancel(key, kind, at);
+            (all.queued, all.under_way) = (all.queued.max(queued), all.under_way.max(under_way));
+        });
+        all
+    }
+
+    /// The newest time of the user that is queued or being written.
+    pub(crate) fn last_seen(&self, key: &str) -> Option<DateTime<Utc>> {
+        let mut seen = None;
+        self.each(|queue| seen = seen.max(queue.seen(key)));
+        seen
+    }
+
+    /// By their places, of those who have any.
+    pub(crate) fn last_seen_of(&self, keys: &Keys) -> Vec<(u32, DateTime<Utc>)> {
+        let mut seen: Vec<(u32, DateTime<Utc>)> = Vec::new();
+        self.each(|queue| {
+            if queue.users.load(Ordering::Relaxed) > 0 {
+                let seen_here = |place| Some((place, queue.seen(keys.get(place))?));
+                seen.extend((0..keys.len() as u32).filter_map(seen_here));
+            }
+        });
+        seen
     }
 
     fn each(&self, mut f: impl FnMut(&Queue)) {

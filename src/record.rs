@@ -4,10 +4,12 @@ mod local;
 #[cfg(feature = "django")]
 mod pickle;
 mod text;
+mod tombstone;
 
 use std::{
     borrow::Borrow,
     fmt::{self, Display, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +17,9 @@ use arrayvec::ArrayString;
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub(crate) use local::{Zone, named as zone_named};
+#[cfg(feature = "who")]
+pub(crate) use tombstone::is_tombstone;
+pub(crate) use tombstone::{Kind, TOMBSTONE_TIMEOUT, Tombstone};
 
 use crate::error::{Error, InvalidRecordError, InvalidUserError, Result};
 
@@ -24,9 +29,9 @@ pub(crate) const MAX_KEY: usize = 250;
 /// The longest value that is looked at; no time is written in more.
 const MAX_VALUE: usize = 1024;
 
-/// A legal memcached key: prefix and user. Whoever holds one need not check again.
+/// A legal memcached key: prefix and user. Whoever holds one need not check again. A clone costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key(Box<str>);
+pub(crate) struct Key(Arc<str>);
 
 impl Key {
     /// Refuses what does not fit, and never rewrites it: other stacks would have to copy the rewriting, and
@@ -104,6 +109,8 @@ pub(crate) struct Keys {
     text: String,
     /// Where each ends; one that was refused has no bytes.
     ends: Vec<u32>,
+    /// The last of them are tombstones: the keys of their records, whose servers hold them.
+    homes: Vec<Key>,
     /// Users that cannot be a key, by their place.
     pub(crate) refused: Vec<(usize, Error)>,
 }
@@ -131,8 +138,30 @@ impl Keys {
         all
     }
 
+    /// Those of the records' tombstones.
+    pub(crate) fn of_tombstones<'a>(records: impl ExactSizeIterator<Item = &'a Key>) -> Self {
+        let mut all = Self::with_capacity(records.len(), records.len() * 24);
+        for record in records {
+            all.push_tombstone(record.clone());
+        }
+        all
+    }
+
+    /// A record's and its tombstone's.
+    pub(crate) fn pair(record: &Key) -> Self {
+        let mut all = Self::of([record].into_iter());
+        all.push_tombstone(record.clone());
+        all
+    }
+
+    /// Behind all others.
+    pub(crate) fn push_tombstone(&mut self, record: Key) {
+        self.push(record.tombstone().as_str());
+        self.homes.push(record);
+    }
+
     fn with_capacity(count: usize, bytes: usize) -> Self {
-        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count), refused: Vec::new() }
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(count), ..Self::default() }
     }
 
     fn push(&mut self, checked: &str) {
@@ -152,6 +181,12 @@ impl Keys {
     /// The same, without a look at where characters begin.
     pub(crate) fn bytes(&self, place: u32) -> &[u8] {
         &self.text.as_bytes()[self.range(place)]
+    }
+
+    /// The key by which the server of the one at that place is found.
+    pub(crate) fn home(&self, place: u32) -> &str {
+        let first = self.len() - self.homes.len();
+        (place as usize).checked_sub(first).map_or_else(|| self.get(place), |nth| self.homes[nth].as_str())
     }
 
     fn range(&self, place: u32) -> std::ops::Range<usize> {
@@ -259,7 +294,7 @@ impl Codec {
 }
 
 /// Clocks of a site's hosts may differ by as much before a signed-out user shows as online.
-const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(5);
+pub(crate) const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(5);
 
 /// Settings hold no duration over `settings::MAX_LAST_SEEN_TIMEOUT`, which fits.
 fn seconds(duration: Duration) -> TimeDelta {

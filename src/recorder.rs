@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    queue::Queue,
+    queue::{OnlineGuard, Queue},
     tracker::Tracker,
 };
 use hook::Hook;
@@ -36,11 +36,15 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// time, however many requests there were. What it could not write it keeps, up to `recorder_capacity` users,
 /// and writes when the server is back; beyond that the newest comers are dropped and counted.
 ///
-/// A sign-out or a `forget` on any handle of the same tracker cancels what is queued for that user. Two
-/// flushes later the record is read once more, and a sighting from before, which another process had still
-/// queued, is undone.
+/// No sighting undoes a sign-out or a `forget` that came after it, in whichever process and for however long it was
+/// queued, up to a day: both leave a tombstone beside the record, which the writer reads before it writes. A record never
+/// moves back in time, and a second that another process has written already is not written again. What is not covered is
+/// in `docs/sharing.md`, "Sign-outs".
 ///
-/// Dropping the last handle does what [`close`](Self::close) does, for 2 s at most; `std::process::exit` drops
+/// The tracker that it writes through shows what is queued: a user who is seen in a request is online in its page.
+///
+/// A recorder in a `static` is never dropped: end a program by stopping to serve, and then [`close`](Self::close), in async
+/// code on a thread for blocking work. Dropping the last handle does what [`close`](Self::close) does, for 2 s at most; `std::process::exit` drops
 /// nothing, so call [`close`](Self::close) before it. A process that forks has its writer in the parent alone: make
 /// the recorder after the fork.
 ///
@@ -96,8 +100,10 @@ impl Recorder {
     ///     for event in events {
     ///         match event {
     ///             RecorderEvent::Seen { user, at } => println!("keep the later of {at} and what is known of {user}"),
-    ///             RecorderEvent::SignedOut { user, at } => println!("keep the earlier of {at} and what is known of {user}"),
-    ///             RecorderEvent::Forgotten { user } => println!("delete {user}"),
+    ///             RecorderEvent::SignedOut { user, last_seen, .. } => {
+    ///                 println!("keep the earlier of {last_seen} and what is known of {user}");
+    ///             }
+    ///             RecorderEvent::Forgotten { user, .. } => println!("delete {user}"),
     ///             _ => {}
     ///         }
     ///     }
@@ -110,7 +116,7 @@ impl Recorder {
 
     fn start(tracker: Tracker, on_flush: Option<hook::OnFlush>) -> Self {
         let capacity = tracker.settings().recorder_capacity();
-        let queue = Arc::new(Queue::new(capacity, on_flush.is_some()));
+        let queue = Arc::new(Queue::new(capacity, tracker.settings().online_timeout()));
         let failed_writes = Arc::new(AtomicU64::new(0));
         let (commands, received) = mpsc::channel();
         let (ends, ended) = mpsc::channel();
@@ -138,12 +144,34 @@ impl Recorder {
     /// at most once a minute.
     pub fn seen(&self, user: impl Display) {
         let handle = &*self.handle;
-        // Half the cost of `Utc::now()`, which also computes the calendar date.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let micros = now.as_secs().cast_signed() * 1_000_000 + i64::from(now.subsec_micros());
+        let micros = now();
         if let Err(error) = handle.queue.enqueue(handle.tracker.settings().key_prefix(), user, micros) {
-            handle.invalid(&error, now.as_secs());
+            handle.invalid(&error, micros);
         }
+    }
+
+    /// Notes that the user is here now, and for as long as the guard lives: for a WebSocket or a stream of server-sent
+    /// events, where no requests tell. The user is written again every third of `online_timeout`; several guards of a
+    /// user are as one. A user who cannot be a key is reported as by [`seen`](Self::seen), and the guard does nothing.
+    ///
+    /// ```
+    /// use last_seen::{Recorder, Tracker};
+    ///
+    /// let recorder = Recorder::new(Tracker::in_memory());
+    /// let guard = recorder.keep_online("alice"); // when the socket opens
+    /// while !guard.ended() { // a sign-out ends it: close the socket
+    ///     break; // serve the socket
+    /// }
+    /// drop(guard); // when it closes
+    /// ```
+    pub fn keep_online(&self, user: impl Display) -> OnlineGuard {
+        let handle = &*self.handle;
+        let micros = now();
+        let kept = handle.queue.keep_online(handle.tracker.settings().key_prefix(), user, micros);
+        kept.unwrap_or_else(|error| {
+            handle.invalid(&error, micros);
+            OnlineGuard { kept: None }
+        })
     }
 
     /// Writes what is queued. What was seen before this call is in memcached when it returns `Ok`; a hook may
@@ -155,14 +183,18 @@ impl Recorder {
         self.handle.command(Command::Flush)
     }
 
-    /// Writes what is queued and ends the writer and the hook; what other handles note from now on is dropped.
+    /// Writes what is queued and ends the writer and the hook; what is noted from now on, through whichever handle, is
+    /// dropped. Each server is tried, also one whose circuit is open. A second call does nothing, and waits for the first.
     ///
     /// # Errors
     /// The first failure; what was not written is lost. [`Error::System`] with a timeout where the hook has
     /// not had all its events 2 s later.
-    pub fn close(self) -> Result<()> {
+    pub fn close(&self) -> Result<()> {
         self.handle.queue.close();
-        self.handle.command(Command::Close)?;
+        match self.handle.command(Command::Close) {
+            Err(Error::Closed) => {}
+            closed => closed?,
+        }
         if let Err(RecvTimeoutError::Timeout) = self.handle.wait() {
             let told = "the hook has not had all its events yet";
             return Err(Error::system(io::Error::new(io::ErrorKind::TimedOut, told)));
@@ -186,6 +218,12 @@ impl Recorder {
     }
 }
 
+/// In microseconds since 1970, at half the cost of `Utc::now()`, which also computes the calendar date.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().cast_signed() * 1_000_000 + i64::from(now.subsec_micros())
+}
+
 impl Handle {
     fn command(&self, command: impl FnOnce(Sender<Result<()>>) -> Command) -> Result<()> {
         let (answer, answered) = mpsc::channel();
@@ -203,7 +241,8 @@ impl Handle {
     }
 
     #[cold]
-    fn invalid(&self, error: &Error, now: u64) {
+    fn invalid(&self, error: &Error, micros: i64) {
+        let now = micros.cast_unsigned() / 1_000_000;
         self.invalid.fetch_add(1, Ordering::Relaxed);
         let last = self.reported.load(Ordering::Relaxed);
         let due = now.abs_diff(last) >= 60;
@@ -238,13 +277,17 @@ pub enum RecorderEvent {
     SignedOut {
         /// The user.
         user: String,
-        /// The latest time that is offline: what the record holds now, unless it held an earlier one.
+        /// When that was.
         at: DateTime<Utc>,
+        /// The latest time that is offline: what the record holds now, unless it held an earlier one.
+        last_seen: DateTime<Utc>,
     },
     /// The user was forgotten.
     Forgotten {
         /// The user.
         user: String,
+        /// When that was: what is of an earlier time is to be deleted.
+        at: DateTime<Utc>,
     },
 }
 

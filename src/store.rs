@@ -1,6 +1,8 @@
 //! What the tracker asks of a store: one process's memory, or memcached.
 
 mod memory;
+#[cfg(test)]
+pub(crate) mod step;
 
 use std::sync::Arc;
 
@@ -10,12 +12,14 @@ pub(crate) use memory::Hook;
 #[cfg(feature = "who")]
 use crate::memcached::Remote;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     memcached::{Detail, Found, Item, Link, Memcached, ServerStatus, Write},
     record::{Key, Keys},
     settings::{Servers, Settings},
 };
 use memory::Memory;
+#[cfg(test)]
+use step::step;
 
 /// A clone is a handle on the same store. What takes a [`Link`] is run through by a thread with
 /// [`run_through`](crate::memcached::run_through), or awaited by a task.
@@ -52,38 +56,33 @@ impl Store {
         read: impl FnOnce(Found<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         match self {
-            Self::Memory(memory) => memory.get(key.as_str(), read).transpose(),
+            Self::Memory(memory) => step(|| memory.get(key.as_str(), read)).await?.transpose(),
             Self::Memcached(memcached) => memcached.get::<L, _>(key, false, read).await?.transpose(),
         }
     }
 
     /// One answer a key, in order, in one round trip to all servers together for each
-    /// [`BATCH_MAX`](crate::memcached::BATCH_MAX).
+    /// [`BATCH_MAX`](crate::memcached::BATCH_MAX). `read` is given its place; with a cas if that is asked for.
     pub(crate) async fn get_many<L: Link, T>(
         &self,
         keys: &Keys,
-        read: impl Fn(&str, Found<'_>) -> Result<T>,
+        cas: bool,
+        read: impl Fn(u32, Found<'_>) -> Result<T>,
     ) -> Vec<Result<Option<T>>> {
         match self {
-            Self::Memory(memory) => memory.get_many(keys, read),
-            Self::Memcached(memcached) => memcached.get_many::<L, T>(keys, false, read).await,
+            Self::Memory(memory) => {
+                let got = step(|| memory.get_many(keys, read)).await;
+                got.unwrap_or_else(|error| failed(&error, keys.len()))
+            }
+            Self::Memcached(memcached) => memcached.get_many::<L, T>(keys, cas, read).await,
         }
     }
 
     /// A value with its cas.
     pub(crate) async fn item<L: Link>(&self, key: &Key) -> Result<Option<Item>> {
         match self {
-            Self::Memory(memory) => Ok(memory.get(key.as_str(), Item::new)),
+            Self::Memory(memory) => step(|| memory.get(key.as_str(), Item::new)).await,
             Self::Memcached(memcached) => memcached.get::<L, _>(key, true, Item::new).await,
-        }
-    }
-
-    /// As [`get_many`](Self::get_many), with what [`item`](Self::item) gives.
-    pub(crate) async fn items<L: Link>(&self, keys: &Keys) -> Vec<Result<Option<Item>>> {
-        let item = |_: &str, found: Found<'_>| Ok(Item::new(found));
-        match self {
-            Self::Memory(memory) => memory.get_many(keys, item),
-            Self::Memcached(memcached) => memcached.get_many::<L, _>(keys, true, item).await,
         }
     }
 
@@ -98,7 +97,7 @@ impl Store {
     /// Returns whether it was written: `false` if [`When`](crate::memcached::When) did not hold.
     pub(crate) async fn set<L: Link>(&self, write: &Write) -> Result<bool> {
         match self {
-            Self::Memory(memory) => Ok(memory.set(write)),
+            Self::Memory(memory) => step(|| memory.set(write)).await,
             Self::Memcached(memcached) => memcached.set::<L>(write).await,
         }
     }
@@ -106,7 +105,11 @@ impl Store {
     /// One answer a write, in order.
     pub(crate) async fn set_many<L: Link>(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
-            Self::Memory(memory) => writes.iter().map(|write| Ok(memory.set(write))).collect(),
+            Self::Memory(memory) => {
+                let set = || writes.iter().map(|write| Ok(memory.set(write))).collect();
+                let set = step(set).await;
+                set.unwrap_or_else(|error| failed(&error, writes.len()))
+            }
             Self::Memcached(memcached) => memcached.set_many::<L>(writes).await,
         }
     }
@@ -114,8 +117,15 @@ impl Store {
     /// Returns whether there was a record; with a [`cas`](Item::cas), whether it was still that one.
     pub(crate) async fn delete<L: Link>(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
         match self {
-            Self::Memory(memory) => Ok(memory.delete(key, cas)),
+            Self::Memory(memory) => step(|| memory.delete(key, cas)).await,
             Self::Memcached(memcached) => memcached.delete::<L>(key, cas).await,
+        }
+    }
+
+    /// Asks servers whose circuit is open whether they are back.
+    pub(crate) fn probe(&self) {
+        if let Self::Memcached(memcached) = self {
+            memcached.probe();
         }
     }
 
@@ -158,4 +168,14 @@ impl Store {
             Self::Memcached(memcached) => memcached.server_status::<L>().await,
         }
     }
+}
+
+/// One operation on the store in memory.
+#[cfg(not(test))]
+async fn step<T>(operation: impl FnOnce() -> T) -> Result<T> {
+    Ok(operation())
+}
+
+fn failed<T>(error: &Error, count: usize) -> Vec<Result<T>> {
+    std::iter::repeat_with(|| Err(error.clone())).take(count).collect()
 }

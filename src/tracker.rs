@@ -1,6 +1,10 @@
 //! The tracker: who was seen, when, and who is online.
 
 mod answers;
+#[cfg(test)]
+mod interleavings;
+mod sightings;
+mod sign_out;
 mod steps;
 
 use std::{fmt::Display, sync::Arc};
@@ -8,16 +12,20 @@ use std::{fmt::Display, sync::Arc};
 use chrono::{DateTime, Utc};
 
 pub use answers::{RecordInfo, RestoreSummary, StoredRecord};
+pub(crate) use sightings::Outcome;
 
 use crate::{
     error::Result,
     memcached::{Blocking, Detail, ServerStatus, When, run_through},
     presence::Presence,
     queue::Queues,
-    record::Codec,
+    record::{Codec, Kind},
     settings::Settings,
     store::Store,
 };
+
+/// How often what others change between reading and writing is tried again.
+const TRIES: usize = 32;
 
 /// Remembers when each user was last seen. A clone is a handle on the same store.
 ///
@@ -163,27 +171,29 @@ impl Tracker {
     }
 
     /// Makes the user offline now, for every reader in every language, and keeps last seen as near as that
-    /// allows: 5 s outside `online_timeout`, or earlier where it was earlier. A user without a record gets
-    /// none. Returns whether there was a record, or a sighting that a [`Recorder`](crate::Recorder) of this tracker
-    /// had queued.
+    /// allows: 5 s outside `online_timeout`, or earlier where it was earlier. A user who was never seen gets no
+    /// record. No recorder that still has a sighting from before brings the user back. Returns whether there was a
+    /// record, or a sighting that a [`Recorder`](crate::Recorder) of this tracker had queued.
     ///
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn sign_out(&self, user: impl Display) -> Result<bool> {
-        run_through(self.sign_out_on::<Blocking>(self.key(user)?))
+        run_through(self.end_on::<Blocking>(&self.key(user)?, Kind::SignedOut))
     }
 
-    /// Removes the user's record, and what is queued. Returns whether there was a record, or a sighting that a
+    /// Removes the user's record, and what is queued. No recorder that still has a sighting from before brings it back.
+    /// What stays for a day is a hash of the name, and the time. Returns whether there was a record, or a sighting that a
     /// [`Recorder`](crate::Recorder) of this tracker had queued.
     ///
     /// # Errors
     /// As [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> Result<bool> {
-        run_through(self.forget_on::<Blocking>(&self.key(user)?))
+        run_through(self.end_on::<Blocking>(&self.key(user)?, Kind::Forgotten))
     }
 
-    /// Refills the cache from a copy kept elsewhere, say after a restart of memcached. Only what is absent
-    /// is written, each record for the rest of its `last_seen_timeout`, a thousand in a round trip. No recorder's
+    /// Refills the cache from a copy kept elsewhere, say after a restart of memcached, a thousand users at a time.
+    /// The newest time wins, of several for one user and against what is stored; nobody who has signed out or
+    /// was forgotten since comes back. Each record is kept for the rest of its `last_seen_timeout`. No recorder's
     /// hook is told of it.
     ///
     /// ```
@@ -224,9 +234,8 @@ impl Tracker {
     /// [`Error::InvalidUser`](crate::Error::InvalidUser); [`Error::InvalidTime`](crate::Error::InvalidTime) where `at` is
     /// not in the years 1970 to 9999.
     pub fn preview(&self, user: impl Display, at: DateTime<Utc>) -> Result<RecordInfo> {
-        let expiry = self.settings().last_seen_timeout();
-        let write = self.write(self.key(user)?, at, expiry, When::Always)?;
-        let detail = Detail { expires_in: Some(expiry), ..Detail::default() };
+        let write = self.write(self.key(user)?, at, When::Always)?;
+        let detail = Detail { expires_in: Some(self.settings().last_seen_timeout()), ..Detail::default() };
         Ok(self.record_info(&write.key, Some(write.value), detail))
     }
 

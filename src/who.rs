@@ -20,7 +20,7 @@ pub use watch::Watch;
 use crate::{
     error::{Error, Result},
     memcached::{Blocking, LineConnection, run_through},
-    record::Key,
+    record::{Key, is_tombstone},
     tracker::Tracker,
 };
 
@@ -187,6 +187,7 @@ fn name_in(encoded: &[u8], prefix: &str) -> Name {
         return Name::Foreign;
     }
     match String::from_utf8(bytes.collect()) {
+        Ok(name) if prefix.is_empty() && is_tombstone(&name) => Name::Foreign,
         Ok(name) if Key::new(prefix, &name).is_ok() => Name::User(name),
         _ => Name::Illegal,
     }

@@ -67,13 +67,13 @@ impl<T> Part<'_, T> {
 }
 
 impl Memcached {
-    /// One answer a key, in order: what `read` makes of its value, if there is one. Those that are no key are
+    /// One answer a key, in order: what `read` makes of its value, if there is one, by its place. Those that are no key are
     /// answered as if there was none.
     pub(crate) async fn get_many<L: Link, T>(
         &self,
         keys: &Keys,
         cas: bool,
-        read: impl Fn(&str, Found<'_>) -> Result<T>,
+        read: impl Fn(u32, Found<'_>) -> Result<T>,
     ) -> Vec<Result<Option<T>>> {
         let mut parts = self.parts(keys);
         match &mut parts[..] {
@@ -96,7 +96,7 @@ impl Memcached {
         for place in 0..keys.len() as u32 {
             let key = keys.get(place);
             if !key.is_empty() {
-                parts[self.placement.server_of(key)].places.push(place);
+                parts[self.placement.server_of(keys.home(place))].places.push(place);
             }
         }
         parts.retain(|part| !part.places.is_empty());
@@ -110,7 +110,7 @@ impl Memcached {
         part: &mut Part<'_, T>,
         keys: &Keys,
         cas: bool,
-        read: &impl Fn(&str, Found<'_>) -> Result<T>,
+        read: &impl Fn(u32, Found<'_>) -> Result<T>,
     ) {
         while part.answers.len() < part.places.len() {
             let (server, singly) = (part.server, part.singly);
@@ -119,7 +119,7 @@ impl Memcached {
                 let mut get =
                     Singly::new(Asked::Some(keys, batch), |nth, found: Result<Found<'_>, String>| {
                         answers[nth] = match found {
-                            Ok(found) => read(keys.get(batch[nth]), found).map(Some),
+                            Ok(found) => read(batch[nth], found).map(Some),
                             Err(words) => Err(server.refused(&words)),
                         };
                     });
@@ -132,7 +132,7 @@ impl Memcached {
                 continue;
             }
             let mut get = Get::new(Asked::Some(keys, batch), cas, |nth, found: Found<'_>| {
-                answers[nth] = read(keys.get(batch[nth]), found).map(Some);
+                answers[nth] = read(batch[nth], found).map(Some);
             });
             let ran = server.run::<L, _>(&mut get, self.patience, Get::has_answers).await;
             let (len, answered) = (get.len(), get.answered());
@@ -146,7 +146,7 @@ impl Memcached {
         parts: &mut [Part<'_, T>],
         keys: &Keys,
         cas: bool,
-        read: &impl Fn(&str, Found<'_>) -> Result<T>,
+        read: &impl Fn(u32, Found<'_>) -> Result<T>,
     ) {
         while parts.iter().any(|part| part.answers.len() < part.places.len()) {
             let due = parts.iter_mut().filter(|part| part.answers.len() < part.places.len());
@@ -178,7 +178,7 @@ impl Memcached {
                 .map(|part| {
                     let (batch, answers) = part.next_batch();
                     Get::new(Asked::Some(keys, batch), cas, move |nth: usize, found: Found<'_>| {
-                        answers[nth] = read(keys.get(batch[nth]), found).map(Some);
+                        answers[nth] = read(batch[nth], found).map(Some);
                     })
                 })
                 .collect();

@@ -32,14 +32,22 @@ fn run(server: &Weak<Server>, end: &Receiver<()>) {
             return;
         }
         let Some(server) = server.upgrade() else { return };
-        if answers(&server) {
-            server.recovered();
+        if probe(&server) {
             return;
         }
         if speaks_binary(&server, server.timeout) {
             server.explain(BINARY);
         }
     }
+}
+
+/// Lets calls through again if the server answers.
+pub(super) fn probe(server: &Server) -> bool {
+    let answers = answers(server);
+    if answers {
+        server.recovered();
+    }
+    answers
 }
 
 /// Whether a memcached or a proxy is there that takes connections and lets us in.

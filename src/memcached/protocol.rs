@@ -340,14 +340,14 @@ pub(super) enum Change<'a> {
 impl Change<'_> {
     fn write(self, out: &mut Vec<u8>) {
         let _ = match self {
-            Self::Store(Write { key, value, expiry, when }) => {
+            Self::Store(Write { key, value, expiry, when, .. }) => {
                 let (key, flags, expiry, len) =
                     (key.as_str(), value.flags, until(*expiry), value.bytes.len());
                 let word = match when {
                     When::Always => "set",
                     When::Absent => "add",
                     // A server without CAS gives 0 and refuses it for ever.
-                    When::Present | When::Unchanged(0) => "replace",
+                    When::Unchanged(0) => "replace",
                     When::Unchanged(_) => "cas",
                 };
                 let _ = write!(out, "{word} {key} {flags} {expiry} {len}");
@@ -365,7 +365,7 @@ impl Change<'_> {
     }
 
     fn repeatable(self) -> bool {
-        matches!(self, Self::Store(Write { when: When::Always | When::Present | When::Unchanged(0), .. }))
+        matches!(self, Self::Store(Write { when: When::Always | When::Unchanged(0), .. }))
     }
 }
 

@@ -282,6 +282,10 @@ impl Server {
         state.breaker.is_open().then(|| state.breaker.pause(now, jitter))
     }
 
+    pub(super) fn is_down(&self) -> bool {
+        self.lock().open.is_some()
+    }
+
     /// Has calls that fail fast say more than their last error does.
     pub(super) fn explain(&self, words: &str) {
         if let Some(open) = &mut self.lock().open {

@@ -9,106 +9,153 @@ use std::{
 use chrono::{DateTime, Utc};
 use hashbrown::HashTable;
 
-use super::{Counts, Tombstone};
+use super::{Counts, Ended, guard::Renewal};
 use crate::record::Key;
 
 /// Kept small: there is one for each queued user.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: Key,
-    /// Microseconds since 1970.
-    micros: i64,
-    /// Number of the flush that was current or next when the user was first queued.
-    pub(super) since: u64,
+    /// Microseconds since 1970: when the user was last seen, or was last kept online by a guard.
+    pub(super) micros: i64,
+    /// Likewise: a tombstone from then on is younger.
+    pub(super) as_of: i64,
+    /// The second of a record that was added for it and may stand; 0 if there is none.
+    pub(super) added: u32,
+    /// The second of the queue's life in which it was first taken out to be written; 0 if it was not yet.
+    pub(super) taken: u32,
 }
 
 impl Entry {
     pub(super) fn at(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.micros).unwrap_or_default()
+        time(self.micros)
     }
+}
+
+pub(super) fn time(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     entries: HashTable<Entry>,
-    /// The table of the batch before, empty: it has the size that the next one will need.
-    spare: HashTable<Entry>,
-    /// How many were taken and are neither written nor back.
-    under_way: usize,
-    tombstones: HashMap<Key, Tombstone>,
-    /// The tombstones since the last flush, for the hook.
-    pub(super) cancelled: Vec<Tombstone>,
+    /// The batch that is being written: readers see it until it is.
+    under_way: HashTable<Entry>,
+    /// How many of it are neither written nor back.
+    unsettled: usize,
+    /// Who is kept online.
+    pub(super) renewals: HashMap<Key, Renewal>,
+    /// Who signed out or was forgotten since the last flush began.
+    ended: Vec<Ended>,
     pub(super) counts: Counts,
 }
 
 impl Shard {
-    /// Raises the time of a user who is queued already; returns whether one is.
-    pub(super) fn raise(&mut self, hash: u64, key: &str, micros: i64) -> bool {
+    /// Raises the times of a user who is queued already; returns whether one is.
+    pub(super) fn raise(&mut self, hash: u64, key: &str, micros: i64, as_of: i64) -> bool {
         let entry = self.entries.find_mut(hash, |entry| entry.key.as_str() == key);
-        entry.map(|entry| entry.micros = entry.micros.max(micros)).is_some()
+        entry
+            .map(|entry| {
+                entry.micros = entry.micros.max(micros);
+                entry.as_of = entry.as_of.max(as_of);
+            })
+            .is_some()
+    }
+
+    pub(super) fn insert(&mut self, hash: u64, entry: Entry, hasher: &RandomState) {
+        self.entries.insert_unique(hash, entry, |entry| self::hash(hasher, entry.key.as_str()));
     }
 
     /// Puts back what was taken; returns whether the user was queued again meanwhile.
-    pub(super) fn raise_since(&mut self, hash: u64, key: &str, micros: i64, since: u64) -> bool {
-        let again = self.raise(hash, key, micros);
-        if let Some(entry) = self.entries.find_mut(hash, |entry| entry.key.as_str() == key) {
-            entry.since = entry.since.min(since);
+    pub(super) fn put_back(&mut self, hash: u64, taken: Entry, hasher: &RandomState) -> bool {
+        let again = self.raise(hash, taken.key.as_str(), taken.micros, taken.as_of);
+        if !again {
+            self.insert(hash, taken, hasher);
+        } else if let Some(entry) = self.entries.find_mut(hash, |entry| entry.key == taken.key) {
+            (entry.added, entry.taken) = (taken.added, taken.taken);
         }
         again
     }
 
-    pub(super) fn insert(&mut self, hash: u64, key: Key, micros: i64, since: u64, hasher: &RandomState) {
-        let entry = Entry { key, micros, since };
-        self.entries.insert_unique(hash, entry, |entry| self::hash(hasher, entry.key.as_str()));
+    /// Takes the user out; returns the time that was queued.
+    pub(super) fn remove(&mut self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
+        let found = self.entries.find_entry(hash, |entry| entry.key.as_str() == key).ok()?;
+        Some(found.remove().0.at())
     }
 
-    /// Returns whether the user was queued.
-    pub(super) fn remove(&mut self, hash: u64, key: &str) -> bool {
-        self.entries.find_entry(hash, |entry| entry.key.as_str() == key).map(|found| found.remove()).is_ok()
+    /// The newest time of the user that is queued or being written.
+    pub(super) fn seen(&self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
+        let queued = self.entries.find(hash, |entry| entry.key.as_str() == key).map(Entry::at);
+        queued.max(self.under_way(hash, key))
     }
 
-    pub(super) fn take(&mut self, cancelled: &mut Vec<Tombstone>) -> HashTable<Entry> {
-        cancelled.append(&mut self.cancelled);
-        let taken = mem::replace(&mut self.entries, mem::take(&mut self.spare));
-        self.under_way += taken.len();
-        taken
+    /// The time of the user that is being written.
+    pub(super) fn under_way(&self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
+        self.under_way.find(hash, |entry| entry.key.as_str() == key).map(Entry::at)
     }
 
-    /// Takes the table of a batch again, whose entries are gone, unless it is far too large by now.
-    pub(super) fn give_back(&mut self, table: HashTable<Entry>, used: usize) {
-        if table.capacity() <= 64.max(4 * used) {
-            self.spare = table;
+    /// Begins a batch of all that is queued.
+    pub(super) fn take(&mut self, ended: &mut Vec<Ended>) -> impl Iterator<Item = &Entry> {
+        ended.append(&mut self.ended);
+        mem::swap(&mut self.entries, &mut self.under_way);
+        self.unsettled = self.under_way.len();
+        self.under_way.iter()
+    }
+
+    /// The batch is done with. Its table has the size that the next one will need, unless it is far too large by now.
+    pub(super) fn end_batch(&mut self) {
+        let used = self.under_way.len();
+        if self.under_way.capacity() > 64.max(4 * used) {
+            self.under_way = HashTable::new();
+        } else {
+            self.under_way.clear();
         }
     }
 
     /// These are no longer under way.
-    pub(super) fn arrived(&mut self, count: usize) {
-        self.under_way = self.under_way.saturating_sub(count);
+    pub(super) fn settled(&mut self, count: usize) {
+        self.unsettled = self.unsettled.saturating_sub(count);
     }
 
-    pub(super) fn tombstone(&self, key: &str) -> Option<&Tombstone> {
-        self.tombstones.get(key)
+    pub(super) fn end(&mut self, ended: Ended) {
+        self.end_guards(&ended.key, i64::MAX);
+        self.ended.push(ended);
     }
 
-    pub(super) fn tombstones(&self) -> impl Iterator<Item = &Tombstone> {
-        self.tombstones.values()
-    }
-
-    pub(super) fn keep(&mut self, tombstone: Tombstone, at_most: usize) {
-        if self.tombstones.len() < at_most {
-            self.tombstones.insert(tombstone.key.clone(), tombstone);
+    /// Ends the guards of a user whose last real sighting is not after that.
+    pub(super) fn end_guards(&mut self, key: &Key, as_of: i64) {
+        if self.renewals.get(key).is_some_and(|renewal| renewal.as_of <= as_of)
+            && let Some(renewal) = self.renewals.remove(key)
+        {
+            renewal.end();
         }
     }
 
-    /// Drops the tombstone of a user who was seen since.
-    pub(super) fn clear_tombstone(&mut self, key: &str) {
-        if !self.tombstones.is_empty() {
-            self.tombstones.remove(key);
-        }
+    /// Whose guards are due. Forgets those that were dropped, and takes note of who was really seen.
+    pub(super) fn due(&mut self, hasher: &RandomState, second: u32, every: u32) -> Vec<(Key, i64)> {
+        let (entries, mut due) = (&self.entries, Vec::new());
+        self.renewals.retain(|key, renewal| {
+            let hash = hash(hasher, key.as_str());
+            if let Some(entry) = entries.find(hash, |entry| entry.key == *key) {
+                renewal.as_of = renewal.as_of.max(entry.as_of);
+            }
+            let lives = renewal.kept().is_some();
+            if lives && renewal.due <= second {
+                renewal.due = second + every;
+                due.push((key.clone(), renewal.as_of));
+            }
+            lives
+        });
+        due
+    }
+
+    /// Whether the user signed out or was forgotten since the batch under way began, and after that.
+    pub(super) fn has_ended_since(&self, key: &Key, micros: i64) -> bool {
+        self.ended.iter().any(|ended| ended.key == *key && micros <= ended.at.timestamp_micros())
     }
 
     pub(super) fn counts(&self) -> Counts {
-        Counts { queued: (self.entries.len() + self.under_way) as u64, ..self.counts }
+        Counts { queued: (self.entries.len() + self.unsettled) as u64, ..self.counts }
     }
 }
 

@@ -9,21 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use super::{RecorderEvent, hook::Hook};
 use crate::{
     error::{Error, Result},
-    memcached::{BATCH_MAX, Blocking, Item, When, Write, run_through},
-    queue::{Kind, Queue, Sighting, Tombstone},
-    record::{Key, Keys, Value},
+    memcached::{BATCH_MAX, Blocking, run_through},
+    queue::{Ended, Queue, Sighting},
+    record::{Key, Kind},
     store::Store,
-    tracker::Tracker,
+    tracker::{Outcome, Tracker},
 };
-
-/// How often a conditional write is tried before it is made unconditional: a server started with `-C` refuses
-/// each.
-const TRIES: usize = 4;
 
 pub(super) enum Command {
     Flush(Sender<Result<()>>),
@@ -50,10 +46,9 @@ struct Reports {
 /// One flush, as far as it has come.
 #[derive(Default)]
 struct Flush {
-    number: u64,
     events: Vec<RecorderEvent>,
     error: Option<Error>,
-    /// Servers that were lost in this flush: their users wait for the next one.
+    /// Servers that were lost in this flush.
     lost: Vec<String>,
 }
 
@@ -84,7 +79,11 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => ended = true,
             }
-            let result = run_through(self.flush(every));
+            if ended {
+                // The last chance, also where a probe is not due yet.
+                self.store.probe();
+            }
+            let result = run_through(self.flush());
             for answer in waiting {
                 let _ = answer.send(result.clone());
             }
@@ -95,29 +94,17 @@ impl Writer {
         }
     }
 
-    async fn flush(&mut self, every: Duration) -> Result<()> {
+    async fn flush(&mut self) -> Result<()> {
         let started = Instant::now();
-        let mut flush = Flush { number: self.queue.flush(), ..Flush::default() };
-        let (batch, cancelled) = self.queue.take();
+        let (batch, ended) = self.queue.take(Utc::now());
+        let mut flush = Flush::default();
         if self.hook.is_some() {
-            flush.events.extend(cancelled.iter().map(|tombstone| self.cancelled(tombstone)));
+            flush.events.extend(ended.iter().map(|ended| self.ended(ended)));
         }
-        let (late, in_time): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|sighting| sighting.since + 2 < flush.number);
-        for piece in pieces(in_time) {
+        for piece in pieces(batch) {
             self.write(piece, &mut flush).await;
         }
-        for piece in pieces(late) {
-            self.write_where_newer(piece, &mut flush).await;
-        }
         self.queue.end_flush();
-        // By now every process has written what it had queued before a tombstone of that age.
-        let settled = 2 * every;
-        for tombstone in self.queue.tombstones(flush.number, settled) {
-            if self.reapply(&tombstone).await.is_ok() && tombstone.age() >= settled {
-                self.queue.resolve(&tombstone);
-            }
-        }
         if let Some(hook) = &mut self.hook {
             hook.send(flush.events);
         }
@@ -126,101 +113,26 @@ impl Writer {
     }
 
     async fn write(&self, piece: Vec<Sighting>, flush: &mut Flush) {
-        let (piece, writes) = self.writes(piece, flush, |_| When::Always);
-        let answers = self.store.set_many::<Blocking>(&writes).await;
-        let mut written = Vec::with_capacity(piece.len());
-        for (sighting, answer) in piece.into_iter().zip(answers) {
-            match answer {
-                Ok(_) => written.push(sighting),
-                Err(error) => self.failed(sighting, error, flush),
-            }
+        // Users of a server that was lost in this flush wait for the next one.
+        let is_lost = |sighting: &mut Sighting| flush.is_lost(self.store.server_of(&sighting.key));
+        let mut piece = piece;
+        if !flush.lost.is_empty() {
+            piece.extract_if(.., is_lost).for_each(|sighting| self.queue.requeue(sighting));
         }
-        self.written(&written, flush);
-    }
-
-    /// What has been queued for long may be older than what others have written meanwhile.
-    async fn write_where_newer(&self, mut piece: Vec<Sighting>, flush: &mut Flush) {
-        for attempt in 1..=TRIES {
-            let found =
-                self.store.items::<Blocking>(&Keys::of(piece.iter().map(|sighting| &sighting.key))).await;
-            let (mut older, mut conditions, mut newer) = (Vec::new(), Vec::new(), Vec::new());
-            for (sighting, found) in piece.into_iter().zip(found) {
-                match found {
-                    Err(error) => self.failed(sighting, error, flush),
-                    Ok(Some(item)) if self.holds_as_late(&sighting, &item) => newer.push(sighting),
-                    Ok(item) => {
-                        let unchanged = item.map_or(When::Absent, |item| When::Unchanged(item.cas));
-                        conditions.push(if attempt < TRIES { unchanged } else { When::Always });
-                        older.push(sighting);
-                    }
-                }
-            }
-            // The store holds at least as much as was to be written.
-            self.written(&newer, flush);
-            let mut conditions = conditions.into_iter();
-            let condition = |_: &Sighting| conditions.next().unwrap_or(When::Absent);
-            let (older, writes) = self.writes(older, flush, condition);
-            let answers = self.store.set_many::<Blocking>(&writes).await;
-            let (mut written, mut changed) = (Vec::new(), Vec::new());
-            for (sighting, answer) in older.into_iter().zip(answers) {
-                match answer {
-                    Ok(true) => written.push(sighting),
-                    Ok(false) => changed.push(sighting),
-                    Err(error) => self.failed(sighting, error, flush),
-                }
-            }
-            self.written(&written, flush);
-            piece = changed;
-            if piece.is_empty() {
-                return;
-            }
-        }
-        piece.into_iter().for_each(|sighting| self.queue.requeue(sighting));
-    }
-
-    fn holds_as_late(&self, sighting: &Sighting, item: &Item) -> bool {
-        self.known(&sighting.key, item).is_some_and(|at| at.timestamp() >= sighting.at.timestamp())
-    }
-
-    /// The time in a record; `None` if it cannot be read or believed.
-    fn known(&self, key: &Key, item: &Item) -> Option<DateTime<Utc>> {
-        let Value { flags, bytes } = &item.value;
-        self.tracker.codec().decode(key.as_str(), *flags, bytes, Utc::now()).ok()
-    }
-
-    /// The writes of a piece, without the users of lost servers, who are queued again.
-    fn writes(
-        &self,
-        piece: Vec<Sighting>,
-        flush: &Flush,
-        mut when: impl FnMut(&Sighting) -> When,
-    ) -> (Vec<Sighting>, Vec<Write>) {
-        let expiry = self.tracker.settings().last_seen_timeout();
-        let (mut kept, mut writes) = (Vec::with_capacity(piece.len()), Vec::with_capacity(piece.len()));
-        for sighting in piece {
-            let when = when(&sighting);
-            if !flush.lost.is_empty() && flush.is_lost(self.store.server_of(&sighting.key)) {
-                self.queue.requeue(sighting);
-                continue;
-            }
-            match self.tracker.write(sighting.key.clone(), sighting.at, expiry, when) {
-                Ok(write) => {
-                    kept.push(sighting);
-                    writes.push(write);
-                }
-                // A clock before 1970: no time to write.
-                Err(_) => self.queue.discard(&sighting),
-            }
-        }
-        (kept, writes)
-    }
-
-    fn written(&self, written: &[Sighting], flush: &mut Flush) {
-        self.queue.written(written);
+        let (mut written, mut cancelled) = (Vec::with_capacity(piece.len()), Vec::new());
+        let mut done = |sighting: Sighting, outcome| match outcome {
+            Outcome::Written | Outcome::Held => written.push(sighting),
+            Outcome::Cancelled => cancelled.push(sighting),
+            Outcome::Changing => self.queue.requeue(sighting),
+            Outcome::Failed(error) => self.failed(sighting, error, flush),
+        };
+        self.tracker.write_on::<Blocking>(&self.store, piece, &mut done).await;
+        self.queue.written(&written);
+        self.queue.cancelled(&cancelled);
         if self.hook.is_some() {
             let seen =
-                |sighting: &Sighting| RecorderEvent::Seen { user: self.user(&sighting.key), at: sighting.at };
-            flush.events.extend(written.iter().map(seen));
+                |sighting: Sighting| RecorderEvent::Seen { user: self.user(&sighting.key), at: sighting.at };
+            flush.events.extend(written.into_iter().map(seen));
         }
     }
 
@@ -235,45 +147,13 @@ impl Writer {
         self.queue.requeue(sighting);
     }
 
-    /// Undoes a sighting from before the tombstone that was written after it: one of a batch that was under way,
-    /// or another process's.
-    async fn reapply(&self, tombstone: &Tombstone) -> Result<()> {
-        for attempt in 1..=TRIES {
-            let Some(item) = self.store.item::<Blocking>(&tombstone.key).await? else { return Ok(()) };
-            let known = self.known(&tombstone.key, &item);
-            // The time of another process is all that tells whether the user came back. One that was seen there
-            // in the second of the tombstone counts as from before.
-            let came_back = known.is_some_and(|known| known > tombstone.at);
-            // The look at the tombstone comes after the read: a sighting since would have ended it first.
-            if came_back || !self.queue.is_active(tombstone) {
-                return Ok(());
-            }
-            let cas = (attempt < TRIES).then_some(item.cas);
-            let undone = match tombstone.kind {
-                Kind::Forgotten => self.store.delete::<Blocking>(&tombstone.key, cas).await?,
-                Kind::SignedOut => {
-                    let Some(at) = self.tracker.codec().offline(known, tombstone.at) else { return Ok(()) };
-                    let expiry = self.tracker.settings().last_seen_timeout();
-                    let when = cas.map_or(When::Present, When::Unchanged);
-                    self.store
-                        .set::<Blocking>(&self.tracker.write(tombstone.key.clone(), at, expiry, when)?)
-                        .await?
-                }
-            };
-            if undone {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn cancelled(&self, tombstone: &Tombstone) -> RecorderEvent {
-        let user = self.user(&tombstone.key);
-        match tombstone.kind {
-            Kind::Forgotten => RecorderEvent::Forgotten { user },
+    fn ended(&self, ended: &Ended) -> RecorderEvent {
+        let (user, at) = (self.user(&ended.key), ended.at);
+        match ended.kind {
+            Kind::Forgotten => RecorderEvent::Forgotten { user, at },
             Kind::SignedOut => {
-                let at = self.tracker.codec().offline(None, tombstone.at).unwrap_or(tombstone.at);
-                RecorderEvent::SignedOut { user, at }
+                let last_seen = self.tracker.codec().offline(None, at).unwrap_or(at);
+                RecorderEvent::SignedOut { user, at, last_seen }
             }
         }
     }

@@ -7,6 +7,8 @@ use std::{
 
 use quick_cache::unsync::Cache;
 
+#[cfg(feature = "who")]
+use crate::record::is_tombstone;
 use crate::{
     error::Result,
     memcached::{Detail, Found, When, Write},
@@ -69,10 +71,10 @@ impl Memory {
     pub(super) fn get_many<T>(
         &self,
         keys: &Keys,
-        read: impl Fn(&str, Found<'_>) -> Result<T>,
+        read: impl Fn(u32, Found<'_>) -> Result<T>,
     ) -> Vec<Result<Option<T>>> {
-        let get = |key| self.get(key, |found| read(key, found)).transpose();
-        (0..keys.len() as u32).map(|place| get(keys.get(place))).collect()
+        let get = |place| self.get(keys.get(place), |found| read(place, found)).transpose();
+        (0..keys.len() as u32).map(get).collect()
     }
 
     pub(super) fn detail(&self, key: &Key) -> Detail {
@@ -88,7 +90,6 @@ impl Memory {
         let holds = match write.when {
             When::Always => true,
             When::Absent => present.is_none(),
-            When::Present => present.is_some(),
             When::Unchanged(cas) => present.is_some_and(|entry| entry.cas == cas),
         };
         if holds {
@@ -97,7 +98,9 @@ impl Memory {
             let entry = Entry { value: write.value.clone(), expires, cas: records.writes };
             records.cache.insert(write.key.clone(), entry);
             #[cfg(feature = "who")]
-            records.hooks.retain(|hook| hook.upgrade().map(|hook| hook(&write.key)).is_some());
+            if write.home.is_none() {
+                records.hooks.retain(|hook| hook.upgrade().map(|hook| hook(&write.key)).is_some());
+            }
         }
         holds
     }
@@ -108,9 +111,10 @@ impl Memory {
     }
 
     #[cfg(feature = "who")]
-    pub(super) fn each_key(&self, mut f: impl FnMut(&Key)) {
+    pub(super) fn each_key(&self, f: impl FnMut(&Key)) {
         let (now, records) = (Instant::now(), self.lock());
-        records.cache.iter().filter(|(_, entry)| entry.expires > now).for_each(|(key, _)| f(key));
+        let live = records.cache.iter().filter(|(_, entry)| entry.expires > now);
+        live.map(|(key, _)| key).filter(|key| !is_tombstone(key.as_str())).for_each(f);
     }
 
     pub(super) fn delete(&self, key: &Key, cas: Option<u64>) -> bool {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::error::{Error, Result};
+use super::sightings::Outcome;
+use crate::error::Result;
 
 /// What [`Tracker::restore`](crate::Tracker::restore) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -13,21 +14,19 @@ use crate::error::{Error, Result};
 pub struct RestoreSummary {
     /// Records written.
     pub written: usize,
-    /// Records left alone: the cache had one of that user, or it would have expired by now.
+    /// Records left alone: the cache had one of that user that is as new, the user has signed out or was forgotten since,
+    /// or it would have expired by now.
     pub skipped: usize,
-    /// Records that could not be written: the server lost, the user no key, the time not in the years 1970
-    /// to 9999.
+    /// Records that could not be written: the server lost, the user no key, the time not since 1970 or in the future.
     pub failed: usize,
 }
 
 impl RestoreSummary {
-    pub(crate) fn count(&mut self, answers: Vec<Result<bool, Error>>) {
-        for answer in answers {
-            match answer {
-                Ok(true) => self.written += 1,
-                Ok(false) => self.skipped += 1,
-                Err(_) => self.failed += 1,
-            }
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Written => self.written += 1,
+            Outcome::Held | Outcome::Cancelled => self.skipped += 1,
+            Outcome::Failed(_) | Outcome::Changing => self.failed += 1,
         }
     }
 }
@@ -47,7 +46,7 @@ pub struct RecordInfo {
 /// A value as the store keeps it.
 ///
 /// Serializes as `flags`, `bytes` (as in a byte string: ASCII, the other bytes as `\x80`), `expires_in_s`,
-/// `idle_for_s` and `was_read` (each or null), `last_seen` (RFC 3339, or null) and `error` (an [`Error`], or null).
+/// `idle_for_s` and `was_read` (each or null), `last_seen` (RFC 3339, or null) and `error` (an [`Error`](crate::Error), or null).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredRecord {

@@ -1,16 +1,15 @@
 //! What the verbs do, written once: [`Tracker`] runs it through, `AsyncTracker` awaits it.
 
-use std::{fmt::Display, time::Duration};
+use std::fmt::Display;
 
 use chrono::{DateTime, Utc};
 
-use super::{RecordInfo, RestoreSummary, StoredRecord, Tracker};
+use super::{RecordInfo, StoredRecord, Tracker};
 use crate::{
     error::Result,
-    memcached::{BATCH_MAX, Detail, Found, Link, When, Write},
+    memcached::{Detail, Found, Link, When, Write},
     presence::Presence,
-    queue::Kind,
-    record::{Key, Keys, Value},
+    record::{CLOCK_SLACK, Key, Keys, Tombstone, Value},
     store::Store,
 };
 
@@ -29,22 +28,36 @@ impl Tracker {
     }
 
     pub(crate) async fn seen_on<L: Link>(&self, key: Key, at: DateTime<Utc>) -> Result<()> {
-        let write = self.write(key, at, self.settings().last_seen_timeout(), When::Always)?;
+        let write = self.write(key, at, When::Always)?;
         self.shared.queues.seen(&write.key, at);
         self.store().set::<L>(&write).await.map(drop)
     }
 
     pub(crate) async fn presence_on<L: Link>(&self, key: &Key) -> Result<Presence> {
-        let read = |found: Found<'_>| self.seen_in(key.as_str(), found, Utc::now());
-        let seen = self.store().get::<L, _>(key, read).await?;
+        let seen = match self.shared.queues.last_seen(key.as_str()) {
+            None => {
+                let read = |found: Found<'_>| self.seen_in(key.as_str(), found, Utc::now());
+                self.store().get::<L, _>(key, read).await?
+            }
+            Some(own) => {
+                let (pair, now) = (Keys::pair(key), Utc::now());
+                // Boxed, so that the others do not carry the room for it.
+                let seen = Box::pin(self.seen_of::<L>(self.store(), &pair, &[(0, own)], now)).await;
+                seen.into_iter().next().transpose()?.flatten()
+            }
+        };
         Ok(self.presence_of(seen, Utc::now()))
     }
 
     /// All of a page are judged at one moment.
-    pub(crate) async fn presences_on<L: Link>(&self, store: &Store, keys: Keys) -> Vec<Result<Presence>> {
-        let now = Utc::now();
-        let read = |key: &str, found: Found<'_>| self.seen_in(key, found, now);
-        let seen = store.get_many::<L, _>(&keys, read).await;
+    pub(crate) async fn presences_on<L: Link>(&self, store: &Store, mut keys: Keys) -> Vec<Result<Presence>> {
+        let (now, count) = (Utc::now(), keys.len());
+        let own = self.shared.queues.last_seen_of(&keys);
+        for &(place, _) in &own {
+            keys.push_tombstone(Key::from(keys.get(place)));
+        }
+        let mut seen = self.seen_of::<L>(store, &keys, &own, now).await;
+        seen.truncate(count);
         let mut presences: Vec<_> =
             seen.into_iter().map(|seen| seen.map(|seen| self.presence_of(seen, now))).collect();
         for (place, error) in keys.refused {
@@ -53,37 +66,39 @@ impl Tracker {
         presences
     }
 
+    /// What the store holds, and what is queued here where that is newer: `own` by their places, whose tombstones are the
+    /// last of the keys.
+    async fn seen_of<L: Link>(
+        &self,
+        store: &Store,
+        keys: &Keys,
+        own: &[(u32, DateTime<Utc>)],
+        now: DateTime<Utc>,
+    ) -> Vec<Result<Option<DateTime<Utc>>>> {
+        let records = keys.len() - own.len();
+        let read = |place: u32, found: Found<'_>| {
+            if (place as usize) < records {
+                self.seen_in(keys.get(place), found, now)
+            } else {
+                Ok(Tombstone::read(found.bytes, now).latest())
+            }
+        };
+        let mut seen = store.get_many::<L, _>(keys, false, read).await;
+        for (nth, &(place, own)) in own.iter().enumerate() {
+            // A tombstone that cannot be read may be one from after it.
+            let stands =
+                seen[records + nth].as_ref().is_ok_and(|ended| ended.is_none_or(|ended| own > ended));
+            if let Ok(seen) = &mut seen[place as usize]
+                && stands
+            {
+                *seen = (*seen).max(DateTime::from_timestamp(own.timestamp(), 0));
+            }
+        }
+        seen
+    }
+
     fn presence_of(&self, seen: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Presence {
         Presence::at(seen, now, self.settings().online_timeout())
-    }
-
-    pub(crate) async fn sign_out_on<L: Link>(&self, key: Key) -> Result<bool> {
-        let (now, queued) = self.cancel(&key, Kind::SignedOut);
-        // A record that cannot be read may be one far ahead, which other readers take for online.
-        let known = |found: Found<'_>| Ok(self.seen_in(key.as_str(), found, now).ok());
-        let Some(known) = self.store().get::<L, _>(&key, known).await? else { return Ok(queued) };
-        if let Some(offline) = self.shared.codec.offline(known, now) {
-            let write = self.write(key, offline, self.settings().last_seen_timeout(), When::Present)?;
-            self.store().set::<L>(&write).await?;
-        }
-        Ok(true)
-    }
-
-    pub(crate) async fn forget_on<L: Link>(&self, key: &Key) -> Result<bool> {
-        let (_, queued) = self.cancel(key, Kind::Forgotten);
-        Ok(self.store().delete::<L>(key, None).await? || queued)
-    }
-
-    pub(crate) async fn restore_on<L: Link, U: Display>(
-        &self,
-        records: impl IntoIterator<Item = (U, DateTime<Utc>)>,
-    ) -> RestoreSummary {
-        let mut restored = RestoreSummary::default();
-        let mut pieces = Pieces { tracker: self, records: records.into_iter() };
-        while let Some(piece) = pieces.next(&mut restored) {
-            restored.count(self.store().set_many::<L>(&piece).await);
-        }
-        restored
     }
 
     pub(crate) async fn inspect_on<L: Link>(&self, key: &Key) -> Result<RecordInfo> {
@@ -105,49 +120,15 @@ impl Tracker {
         RecordInfo { server, key: key.as_str().to_owned(), stored }
     }
 
-    pub(crate) fn write(&self, key: Key, at: DateTime<Utc>, expiry: Duration, when: When) -> Result<Write> {
-        let value = self.shared.codec.encode(at)?;
-        let expiry = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
-        Ok(Write { key, value, expiry, when })
+    /// The time in a record, for who is about to change it. `None` if it cannot be read, or is ahead by more than clocks
+    /// of a site's hosts may differ: older than anything.
+    pub(super) fn known(&self, flags: u32, bytes: &[u8], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let latest = now.timestamp() + CLOCK_SLACK.num_seconds();
+        self.shared.codec.decode("", flags, bytes, now).ok().filter(|seen| seen.timestamp() <= latest)
     }
 
-    /// Cancels the user's queued sightings; gives the time of that, and whether there were any.
-    fn cancel(&self, key: &Key, kind: Kind) -> (DateTime<Utc>, bool) {
-        let now = Utc::now();
-        (now, self.shared.queues.cancel(key, kind, now))
-    }
-
-    /// The write of a copied record; `None` where it has expired by now.
-    fn restoring(&self, user: impl Display, at: DateTime<Utc>) -> Result<Option<Write>> {
-        let key = self.key(user)?;
-        let age = Utc::now().timestamp().saturating_sub(at.timestamp());
-        let left = self.settings().last_seen_timeout().as_secs().saturating_sub_signed(age);
-        if left == 0 {
-            return Ok(None);
-        }
-        self.write(key, at, Duration::from_secs(left), When::Absent).map(Some)
-    }
-}
-
-/// Records on their way back, in pieces.
-struct Pieces<'a, I> {
-    tracker: &'a Tracker,
-    records: I,
-}
-
-impl<U: Display, I: Iterator<Item = (U, DateTime<Utc>)>> Pieces<'_, I> {
-    /// The next piece; counts what is not to be written.
-    fn next(&mut self, restored: &mut RestoreSummary) -> Option<Vec<Write>> {
-        let mut piece = Vec::new();
-        while piece.len() < BATCH_MAX
-            && let Some((user, at)) = self.records.next()
-        {
-            match self.tracker.restoring(user, at) {
-                Ok(Some(write)) => piece.push(write),
-                Ok(None) => restored.skipped += 1,
-                Err(_) => restored.failed += 1,
-            }
-        }
-        (!piece.is_empty()).then_some(piece)
+    pub(crate) fn write(&self, key: Key, at: DateTime<Utc>, when: When) -> Result<Write> {
+        let expiry = u32::try_from(self.settings().last_seen_timeout().as_secs()).unwrap_or(u32::MAX);
+        Ok(Write { key, home: None, value: self.shared.codec.encode(at)?, expiry, when })
     }
 }

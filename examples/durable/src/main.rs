@@ -73,10 +73,10 @@ fn keep(database: &Connection, events: &[RecorderEvent]) -> rusqlite::Result<()>
                     "INSERT INTO seen VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
                 )?
                 .execute(params![user, at.timestamp()])?,
-            RecorderEvent::SignedOut { user, at } => transaction
+            RecorderEvent::SignedOut { user, last_seen, .. } => transaction
                 .prepare_cached("UPDATE seen SET at = min(at, ?2) WHERE user = ?1")?
-                .execute(params![user, at.timestamp()])?,
-            RecorderEvent::Forgotten { user } => {
+                .execute(params![user, last_seen.timestamp()])?,
+            RecorderEvent::Forgotten { user, .. } => {
                 transaction.prepare_cached("DELETE FROM seen WHERE user = ?1")?.execute([user])?
             }
             _ => 0,

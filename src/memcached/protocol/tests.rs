@@ -132,6 +132,7 @@ fn changes_are_the_same_in_whatever_pieces_their_answers_come() {
     arbtest(|u| {
         let count = u.int_in_range(1..=6)?;
         let write = |user| Write {
+            home: None,
             key: Key::new("seen_", user).unwrap(),
             value: Value { flags: 0, bytes: b"1795486388".to_vec() },
             expiry: 60,

@@ -93,12 +93,20 @@ fn a_server_without_meta_commands_works_and_tells_no_time_to_live() {
 
 #[test]
 fn restore_counts_a_server_lost_half_way() {
-    // Takes one piece, and ends for good when the second begins.
+    // Takes one piece, in four steps, and ends for good when the second begins.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let nothing =
+            |lines: &mut std::io::Lines<BufReader<std::net::TcpStream>>, command: &str, key: &str| {
+                let line = lines.next().unwrap().unwrap();
+                assert!(line.starts_with(&format!("{command} {key}")), "{line}");
+                (&stream).write_all(b"END\r\n").unwrap();
+            };
+        nothing(&mut lines, "gets", "seen_");
+        nothing(&mut lines, "get", "gone:");
         let mut answers = String::new();
         for _ in 0..1_000 {
             assert!(lines.next().unwrap().unwrap().starts_with("add "));
@@ -106,6 +114,9 @@ fn restore_counts_a_server_lost_half_way() {
             answers += "STORED\r\n";
         }
         (&stream).write_all(answers.as_bytes()).unwrap();
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.starts_with("get gone:"), "{line}");
+        (&stream).write_all(b"END\r\n").unwrap();
         lines.next();
     });
     let tracker = Tracker::connect(&address.to_string()).unwrap();

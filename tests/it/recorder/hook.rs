@@ -33,11 +33,15 @@ fn the_hook_is_told_in_the_order_of_each_users_calls() {
                 assert!((Utc::now() - at).num_seconds() < 60);
                 (user, "seen")
             }
-            RecorderEvent::SignedOut { user, at } => {
-                assert!((305..365).contains(&(Utc::now() - at).num_seconds()));
+            RecorderEvent::SignedOut { user, at, last_seen } => {
+                assert!((0..60).contains(&(Utc::now() - at).num_seconds()));
+                assert_eq!((at - last_seen).num_seconds(), 305);
                 (user, "signed out")
             }
-            RecorderEvent::Forgotten { user } => (user, "forgotten"),
+            RecorderEvent::Forgotten { user, at } => {
+                assert!((0..60).contains(&(Utc::now() - at).num_seconds()));
+                (user, "forgotten")
+            }
             other => panic!("{other:?}"),
         };
         of.entry(user).or_default().push(what);

@@ -1,0 +1,89 @@
+//! Users who are kept online while a connection of theirs is open.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use event_listener::Event;
+
+/// Keeps a user online for as long as it lives: of a WebSocket, or of a stream of server-sent events. Made by
+/// [`Recorder::keep_online`](crate::Recorder::keep_online).
+///
+/// The user goes offline `online_timeout` after it is dropped, if nothing else keeps the user online. A sign-out or a
+/// `forget`, in whichever program, ends it for good: it never makes the user online again, and the connection that it
+/// belongs to is best closed. It keeps no recorder alive.
+#[must_use = "the user is kept online only while it lives"]
+pub struct OnlineGuard {
+    /// `None` for a user who cannot be a key, and after the recorder was closed: it does nothing.
+    pub(crate) kept: Option<Arc<Kept>>,
+}
+
+impl OnlineGuard {
+    /// Whether a sign-out or a `forget` has ended it: one on a tracker of the recorder at once, one of another program when
+    /// the user is next kept online, after a third of `online_timeout` at most.
+    pub fn ended(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.ended.load(Ordering::Acquire))
+    }
+
+    /// Waits until it has [`ended`](Self::ended); for ever where it never does.
+    #[cfg(feature = "tokio")]
+    pub async fn wait_ended(&self) {
+        let Some(kept) = &self.kept else { return std::future::pending().await };
+        while !kept.ended.load(Ordering::Acquire) {
+            let listener = kept.event.listen();
+            if !kept.ended.load(Ordering::Acquire) {
+                listener.await;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for OnlineGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnlineGuard").field("ended", &self.ended()).finish_non_exhaustive()
+    }
+}
+
+/// What the guards of one user share.
+#[derive(Default)]
+pub(crate) struct Kept {
+    ended: AtomicBool,
+    event: Event,
+}
+
+/// A user who is kept online, to the queue.
+pub(super) struct Renewal {
+    kept: Weak<Kept>,
+    /// The user's last real sighting, in microseconds since 1970.
+    pub(super) as_of: i64,
+    /// The second of the queue's life in which the user is seen again.
+    pub(super) due: u32,
+}
+
+impl Renewal {
+    pub(super) fn new(kept: &Arc<Kept>, as_of: i64, due: u32) -> Self {
+        Self { kept: Arc::downgrade(kept), as_of, due }
+    }
+
+    /// `None` once the last guard of the user is gone.
+    pub(super) fn kept(&self) -> Option<Arc<Kept>> {
+        self.kept.upgrade()
+    }
+
+    pub(super) fn end(&self) {
+        if let Some(kept) = self.kept.upgrade() {
+            kept.ended.store(true, Ordering::Release);
+            kept.event.notify(usize::MAX);
+        }
+    }
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewal").field("due", &self.due).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,169 @@
+//! What a sign-out or a `forget` leaves beside the record for a day, against sightings from before that are still to be
+//! written somewhere. No name is kept, but a hash of it.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{CLOCK_SLACK, Key, Value};
+
+/// How long a tombstone holds. No sighting is written that was queued for longer.
+pub(crate) const TOMBSTONE_TIMEOUT: TimeDelta = TimeDelta::days(1);
+
+/// Of a time: 48 bits.
+const DIGITS: usize = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    SignedOut,
+    Forgotten,
+}
+
+/// When the user last signed out, and when the user was last forgotten, in milliseconds since 1970; 0 for never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tombstone {
+    signed_out: u64,
+    forgotten: u64,
+}
+
+impl Key {
+    /// Of the record's tombstone, which lies on the record's server. With a value as long as ours it has the size of a
+    /// record, so that the cache does not evict it before those.
+    pub(crate) fn tombstone(&self) -> Self {
+        let md5 = md5::compute(self.as_str()).0;
+        let mut text = *b"gone:0123456789abcdef";
+        let encoded = BASE64.encode_slice(&md5[..12], &mut text[5..]);
+        debug_assert_eq!(encoded, Ok(16));
+        Self::from(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// Whether the key is that of a tombstone: nobody's record.
+#[cfg(any(test, feature = "who"))]
+pub(crate) fn is_tombstone(key: &str) -> bool {
+    key.len() == 21 && key.starts_with("gone:")
+}
+
+impl Tombstone {
+    /// What is none of ours says nothing. A time further ahead than clocks of a site's hosts may differ is not believed.
+    pub(crate) fn read(bytes: &[u8], now: DateTime<Utc>) -> Self {
+        let latest = (now + CLOCK_SLACK).timestamp() * 1_000 + 999;
+        let time = |digits: &[u8]| {
+            let (mut millis, mut six) = ([0; 8], [0; 6]);
+            BASE64.decode_slice(digits, &mut six).ok().filter(|&len| len == 6)?;
+            millis[2..].copy_from_slice(&six);
+            Some(u64::from_be_bytes(millis)).filter(|&millis| millis <= latest.cast_unsigned())
+        };
+        match bytes.split_at_checked(DIGITS) {
+            Some((signed_out, forgotten)) if forgotten.len() == DIGITS => Self {
+                signed_out: time(signed_out).unwrap_or_default(),
+                forgotten: time(forgotten).unwrap_or_default(),
+            },
+            _ => Self::default(),
+        }
+    }
+
+    pub(crate) fn value(self) -> Value {
+        let mut bytes = vec![0; 2 * DIGITS];
+        for (time, digits) in [self.signed_out, self.forgotten].iter().zip(bytes.chunks_mut(DIGITS)) {
+            let encoded = BASE64.encode_slice(&time.to_be_bytes()[2..], digits);
+            debug_assert_eq!(encoded, Ok(DIGITS));
+        }
+        Value { flags: 0, bytes }
+    }
+
+    /// With one more; of several the latest counts.
+    #[must_use]
+    pub(crate) fn with(mut self, kind: Kind, at: DateTime<Utc>) -> Self {
+        let time = match kind {
+            Kind::SignedOut => &mut self.signed_out,
+            Kind::Forgotten => &mut self.forgotten,
+        };
+        *time = (*time).max(at.timestamp_millis().max(0).cast_unsigned());
+        self
+    }
+
+    /// Whether a sighting of that time is from before. In the process of a sign-out the next one may be of the same
+    /// millisecond.
+    pub(crate) fn beats(self, seen: DateTime<Utc>) -> bool {
+        seen <= self.latest()
+    }
+
+    /// Whether the user was forgotten since.
+    pub(crate) fn forgets(self, seen: DateTime<Utc>) -> bool {
+        seen <= time(self.forgotten)
+    }
+
+    /// When the user last signed out or was forgotten.
+    pub(crate) fn latest(self) -> DateTime<Utc> {
+        time(self.signed_out.max(self.forgotten))
+    }
+
+    /// When the user last signed out.
+    pub(crate) fn signed_out(self) -> DateTime<Utc> {
+        time(self.signed_out)
+    }
+}
+
+/// Before any other for 0, which is never.
+fn time(millis: u64) -> DateTime<Utc> {
+    match millis {
+        0 => DateTime::<Utc>::MIN_UTC,
+        millis => DateTime::from_timestamp_millis(millis.cast_signed()).unwrap_or(DateTime::<Utc>::MIN_UTC),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_has_the_size_of_a_record() {
+        let now = at(1_795_489_200_123);
+        let tombstone = Tombstone::default().with(Kind::SignedOut, now).with(Kind::Forgotten, at(7));
+        let value = tombstone.value();
+        assert_eq!(Tombstone::read(&value.bytes, now), tombstone);
+        let key = Key::new("seen_", "alice").unwrap().tombstone();
+        assert_eq!((key.as_str().len(), value.bytes.len()), (21, 16));
+        assert!(!key.as_str().contains("alice") && is_tombstone(key.as_str()));
+        assert_ne!(key, Key::new("seen_", "alicf").unwrap().tombstone());
+        assert_eq!(tombstone.signed_out(), now);
+    }
+
+    #[test]
+    fn the_latest_of_several_counts() {
+        let tombstone = Tombstone::default().with(Kind::SignedOut, at(9)).with(Kind::SignedOut, at(5));
+        assert_eq!(tombstone, Tombstone::default().with(Kind::SignedOut, at(9)));
+    }
+
+    #[test]
+    fn it_beats_what_was_seen_before_it_and_no_more() {
+        let tombstone = Tombstone::default().with(Kind::SignedOut, at(9_000));
+        assert!(tombstone.beats(at(9_000)) && !tombstone.forgets(at(9_000)));
+        assert!(!tombstone.beats(at(9_000) + TimeDelta::microseconds(1)));
+        let tombstone = tombstone.with(Kind::Forgotten, at(8_000));
+        assert!(tombstone.forgets(at(8_000)) && !tombstone.forgets(at(8_001)));
+        assert!(!Tombstone::default().beats(DateTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn what_is_none_of_ours_or_far_ahead_says_nothing() {
+        let now = at(1_795_489_200_000);
+        for bytes in [
+            &b""[..],
+            b"1795489200",
+            b"////////////////",
+            b"AAAAAAAAAAAAAAA",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff00000000",
+        ] {
+            assert_eq!(Tombstone::read(bytes, now), Tombstone::default(), "{bytes:?}");
+        }
+        let ahead = Tombstone::default().with(Kind::Forgotten, now + TimeDelta::seconds(6));
+        assert_eq!(Tombstone::read(&ahead.value().bytes, now), Tombstone::default());
+        let ahead = Tombstone::default().with(Kind::Forgotten, now + TimeDelta::seconds(5));
+        assert_eq!(Tombstone::read(&ahead.value().bytes, now), ahead);
+    }
+}

@@ -1,0 +1,277 @@
+//! Every order in which the steps of a sign-out and of late sightings can meet, of the real code, on the store in memory:
+//! one operation of the store at a time, each also with its answer lost, and with its program ending there.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Outcome, Shared, Tracker};
+use crate::{
+    error::Result,
+    memcached::{Blocking, When, run_through},
+    queue::{Cancelled, Queues, Sighting},
+    record::{Codec, Key, Kind},
+    settings::Settings,
+    store::{
+        Store,
+        step::{ACTIVE, FATE, Fate},
+    },
+};
+
+/// One program's part.
+struct Part<'a> {
+    steps: Pin<Box<dyn Future<Output = Result<()>> + 'a>>,
+    /// It begins after the first step of the first.
+    later: bool,
+}
+
+impl<'a> Part<'a> {
+    fn new(steps: impl Future<Output = Result<()>> + 'a) -> Self {
+        Self { steps: Box::pin(steps), later: false }
+    }
+
+    fn later(self) -> Self {
+        Self { later: true, ..self }
+    }
+}
+
+struct World {
+    tracker: Tracker,
+    key: Key,
+    now: DateTime<Utc>,
+}
+
+impl World {
+    /// With the record last seen so many seconds ago, if there is one.
+    fn new(ago: Option<i64>) -> Self {
+        let settings = Settings::default().with_servers(["memory:"]);
+        let codec = Codec::new(settings.online_timeout());
+        let shared = Shared { settings, codec, store: Store::memory(), queues: Queues::default() };
+        let tracker = Tracker { shared: Arc::new(shared) };
+        let key = tracker.key("alice").unwrap();
+        let world = Self { tracker, key, now: Utc::now() };
+        if let Some(ago) = ago {
+            world.tracker.seen_at("alice", world.at(-ago)).unwrap();
+        }
+        world
+    }
+
+    fn at(&self, seconds: i64) -> DateTime<Utc> {
+        self.now + TimeDelta::seconds(seconds)
+    }
+
+    fn has_record(&self) -> bool {
+        ACTIVE.set(false);
+        let found = run_through(self.tracker.store().item::<Blocking>(&self.key));
+        ACTIVE.set(true);
+        found.unwrap().is_some()
+    }
+
+    fn ends(&self, kind: Kind) -> Part<'_> {
+        let (tracker, key) = (&self.tracker, &self.key);
+        Part::new(async move {
+            tracker
+                .end::<Blocking>(tracker.store(), key, kind, self.now, Cancelled::default())
+                .await
+                .map(drop)
+        })
+    }
+
+    /// A recorder that writes a sighting until it is done with.
+    fn writes(&self, seconds: i64) -> Part<'_> {
+        let mut sighting = Some(Sighting::new(self.key.clone(), self.at(seconds)));
+        Part::new(async move {
+            while let Some(due) = sighting.take() {
+                let mut done = |due, outcome| {
+                    if matches!(outcome, Outcome::Failed(_) | Outcome::Changing) {
+                        sighting = Some(due);
+                    }
+                };
+                self.tracker.write_on::<Blocking>(self.tracker.store(), vec![due], &mut done).await;
+            }
+            Ok(())
+        })
+    }
+
+    /// Another stack's, or a direct `seen`, after all.
+    fn seen_directly(&self, seconds: i64) -> Part<'_> {
+        let write = self.tracker.write(self.key.clone(), self.at(seconds), When::Always).unwrap();
+        Part::new(async move { self.tracker.store().set::<Blocking>(&write).await.map(drop) })
+    }
+}
+
+/// How one order went.
+#[derive(Debug)]
+struct Ran {
+    /// Whether each part came to its end, and how.
+    parts: Vec<Option<Result<()>>>,
+    /// A writer ended that had added a record: it may not have looked again.
+    cut_after_add: bool,
+    record: Option<DateTime<Utc>>,
+}
+
+/// Runs every order of the parts with at most so many faults. Returns how many there were.
+fn explore(
+    ago: Option<i64>,
+    parts: &dyn for<'w> Fn(&'w World) -> Vec<Part<'w>>,
+    faults: usize,
+    check: &dyn Fn(&World, &Ran) -> bool,
+) -> usize {
+    let (mut path, mut orders): (Vec<(usize, usize)>, usize) = (Vec::new(), 0);
+    loop {
+        let world = World::new(ago);
+        let ran = run(&world, parts(&world), faults, &mut path);
+        orders += 1;
+        assert!(check(&world, &ran), "{ago:?} {path:?} at {}: {ran:?}", world.now);
+        // The next path: the last choice that has another.
+        while let Some((choice, choices)) = path.pop() {
+            if choice + 1 < choices {
+                path.push((choice + 1, choices));
+                break;
+            }
+        }
+        if path.is_empty() {
+            return orders;
+        }
+    }
+}
+
+fn run(world: &World, parts: Vec<Part<'_>>, faults: usize, path: &mut Vec<(usize, usize)>) -> Ran {
+    let mut ended: Vec<Option<Result<()>>> = parts.iter().map(|_| None).collect();
+    let mut running: Vec<Option<Part<'_>>> = parts.into_iter().map(Some).collect();
+    let (mut left, mut taken, mut cut_after_add, mut begun) = (faults, 0, false, false);
+    let mut added = vec![false; running.len()];
+    let mut choose = |choices: usize| {
+        if taken == path.len() {
+            path.push((0, choices));
+        }
+        taken += 1;
+        path[taken - 1].0
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    ACTIVE.set(true);
+    FATE.set(Fate::Answered);
+    // Up to the first operation of each, which is not done yet.
+    for part in running.iter_mut().flatten() {
+        assert!(part.steps.as_mut().poll(&mut context).is_pending());
+    }
+    loop {
+        let may_run = |part: &Option<Part<'_>>| part.as_ref().is_some_and(|part| begun || !part.later);
+        let live: Vec<usize> = (0..running.len()).filter(|&nth| may_run(&running[nth])).collect();
+        let Some(&only) = live.first() else { break };
+        let turn = if live.len() == 1 { only } else { live[choose(live.len())] };
+        let fate = if left == 0 { 0 } else { choose(3) };
+        let fate = [Fate::Answered, Fate::Lost, Fate::Ends][fate];
+        left -= usize::from(fate != Fate::Answered);
+        FATE.set(fate);
+        let (part, was_there) = (running[turn].as_mut().unwrap(), world.has_record());
+        let polled = part.steps.as_mut().poll(&mut context);
+        begun |= turn == 0;
+        added[turn] |= !was_there && world.has_record();
+        match polled {
+            Poll::Ready(result) if fate != Fate::Ends => {
+                ended[turn] = Some(result);
+                running[turn] = None;
+            }
+            _ if fate == Fate::Ends => {
+                cut_after_add |= added[turn];
+                running[turn] = None;
+            }
+            _ => {}
+        }
+    }
+    drop(running);
+    ACTIVE.set(false);
+    let record = world.tracker.last_seen("alice").ok().flatten();
+    Ran { parts: ended, cut_after_add, record }
+}
+
+/// Absent, fresh, offline already, old, ahead of this host's clock.
+const RECORDS: [Option<i64>; 5] = [None, Some(10), Some(306), Some(86_400), Some(-3)];
+
+fn is_online(world: &World, ran: &Ran) -> bool {
+    ran.record.is_some_and(|seen| world.now - seen <= TimeDelta::seconds(300))
+}
+
+fn holds(kind: Kind) -> impl Fn(&World, &Ran) -> bool {
+    move |world, ran| {
+        let promised = matches!(ran.parts[0], Some(Ok(()))) && !ran.cut_after_add;
+        !promised || if kind == Kind::Forgotten { ran.record.is_none() } else { !is_online(world, ran) }
+    }
+}
+
+/// All orders of all records in the soak; else of the first ones, with fewer faults.
+fn every_order(
+    [records, faults, soak_faults]: [usize; 3],
+    parts: &dyn for<'w> Fn(&'w World) -> Vec<Part<'w>>,
+    check: &dyn Fn(&World, &Ran) -> bool,
+) {
+    let soak = std::env::var_os("LAST_SEEN_SOAK").is_some();
+    let (records, faults) = if soak { (RECORDS.len(), soak_faults) } else { (records, faults) };
+    let orders: usize = RECORDS[..records].iter().map(|&ago| explore(ago, parts, faults, check)).sum();
+    println!("{orders} orders");
+}
+
+#[test]
+fn a_late_sighting_undoes_no_sign_out() {
+    every_order(
+        [5, 1, 3],
+        &|world| vec![world.ends(Kind::SignedOut), world.writes(-2)],
+        &holds(Kind::SignedOut),
+    );
+}
+
+#[test]
+fn a_late_sighting_undoes_no_forget() {
+    every_order(
+        [5, 1, 3],
+        &|world| vec![world.ends(Kind::Forgotten), world.writes(-2)],
+        &holds(Kind::Forgotten),
+    );
+}
+
+#[test]
+fn nor_do_two() {
+    for kind in [Kind::SignedOut, Kind::Forgotten] {
+        every_order(
+            [0, 0, 0],
+            &|world| vec![world.ends(kind), world.writes(-2), world.writes(-1)],
+            &holds(kind),
+        );
+    }
+}
+
+#[test]
+fn a_sign_in_afterwards_is_never_lost() {
+    for kind in [Kind::SignedOut, Kind::Forgotten] {
+        let signed_in = |world: &World, ran: &Ran| {
+            !matches!(ran.parts[1], Some(Ok(())))
+                || ran.record.is_some_and(|seen| seen.timestamp() == world.at(1).timestamp())
+        };
+        every_order([3, 1, 2], &|world| vec![world.ends(kind), world.writes(1).later()], &signed_in);
+        every_order(
+            [0, 0, 0],
+            &|world| vec![world.ends(kind), world.writes(1).later(), world.writes(-2)],
+            &signed_in,
+        );
+        every_order(
+            [3, 1, 2],
+            &|world| vec![world.ends(kind), world.seen_directly(1).later(), world.writes(-2)],
+            &signed_in,
+        );
+    }
+}
+
+#[test]
+fn of_two_sightings_the_newer_stays() {
+    let newest = |world: &World, ran: &Ran| {
+        let written = |nth: usize| matches!(ran.parts[nth], Some(Ok(())));
+        let seen = ran.record.map(|seen| seen.timestamp());
+        !written(0) || seen >= Some(world.at(-1).timestamp())
+    };
+    every_order([5, 1, 3], &|world| vec![world.writes(-1), world.writes(-2)], &newest);
+}

@@ -1,0 +1,95 @@
+//! Users who are kept online by a guard.
+
+use last_seen::{OnlineGuard, Recorder, Tracker};
+use last_seen_tests::{Memcached, eventually, ms, secs, within};
+
+use super::adds_up;
+
+/// A window of three seconds, so that a guard renews every second.
+fn site(memcached: &Memcached) -> Tracker {
+    let settings = memcached.settings().with_online_timeout(secs(3)).with_flush_interval(ms(50));
+    Tracker::new(settings).unwrap()
+}
+
+fn stays_online(tracker: &Tracker, user: &str) {
+    let began = std::time::Instant::now();
+    eventually(|| {
+        assert!(tracker.online(user).unwrap());
+        (began.elapsed() > secs(5)).then_some(())
+    });
+}
+
+#[test]
+fn a_user_is_online_while_a_guard_lives_and_no_longer() {
+    let memcached = Memcached::start();
+    let (tracker, elsewhere) = (site(&memcached), site(&memcached));
+    let recorder = Recorder::new(tracker.clone());
+    let guards = [recorder.keep_online("alice"), recorder.keep_online("alice")];
+    assert!(tracker.online("alice").unwrap(), "seen now");
+    let [first, second] = guards;
+    drop(first);
+    recorder.flush().unwrap();
+    stays_online(&elsewhere, "alice");
+    assert!(!second.ended());
+    drop(second);
+    eventually(|| (!elsewhere.online("alice").unwrap()).then_some(()));
+    adds_up(recorder.stats());
+}
+
+#[test]
+fn a_sign_out_on_any_process_ends_a_guard_for_good() {
+    let memcached = Memcached::start();
+    let (tracker, elsewhere) = (site(&memcached), site(&memcached));
+    let recorder = Recorder::new(tracker.clone());
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|user| recorder.keep_online(user));
+    recorder.flush().unwrap();
+    let noted = chrono::Utc::now().timestamp_millis();
+    while chrono::Utc::now().timestamp_millis() == noted {}
+    tracker.sign_out("alice").unwrap();
+    assert!(alice.ended(), "here, at once");
+    elsewhere.sign_out("bob").unwrap();
+    eventually(|| bob.ended().then_some(()));
+    elsewhere.forget("carol").unwrap();
+    #[cfg(feature = "tokio")]
+    within(secs(5), || last_seen_tests::runtime().block_on(carol.wait_ended()));
+    eventually(|| carol.ended().then_some(()));
+    assert!(!elsewhere.online("alice").unwrap() && !elsewhere.online("bob").unwrap());
+    assert_eq!(elsewhere.last_seen("carol").unwrap(), None);
+    // Who signs in again is online, and the old guard does not keep it so.
+    recorder.seen("bob");
+    recorder.flush().unwrap();
+    assert!(elsewhere.online("bob").unwrap() && bob.ended());
+    eventually(|| (!elsewhere.online("bob").unwrap()).then_some(()));
+}
+
+#[test]
+fn a_guard_keeps_no_recorder_alive_and_does_nothing_for_who_is_no_key_or_after_the_close() {
+    fn is_shared<T: Send + Sync + 'static>(_: &T) {}
+    let memcached = Memcached::start();
+    let recorder = Recorder::new(site(&memcached));
+    let alice = recorder.keep_online("alice");
+    is_shared::<OnlineGuard>(&alice);
+    assert!(!recorder.keep_online("a b").ended());
+    assert_eq!(recorder.stats().invalid_users, 1);
+    recorder.close().unwrap();
+    assert!(!recorder.keep_online("bob").ended());
+    within(secs(2), || drop(recorder));
+    assert!(!alice.ended());
+}
+
+#[test]
+fn closing_tries_a_server_that_is_back_also_while_its_circuit_is_open() {
+    let mut memcached = Memcached::start();
+    let settings = memcached.settings().with_server_timeout(ms(100)).with_flush_interval(secs(60));
+    let tracker = Tracker::new(settings).unwrap();
+    let recorder = Recorder::new(tracker.clone());
+    memcached.kill();
+    eventually(|| {
+        let told = last_seen_tests::chain(&tracker.seen("bob").unwrap_err());
+        told.contains("not retried yet").then_some(())
+    });
+    recorder.seen("alice");
+    memcached.restart();
+    recorder.close().unwrap();
+    assert!(site(&memcached).online("alice").unwrap());
+}
