@@ -86,6 +86,8 @@ pub(crate) struct Queue {
     /// Of all shards, those in a batch under way included.
     users: AtomicUsize,
     closed: AtomicBool,
+    /// Sign-outs and deletions that did not get through.
+    unfinished: Mutex<Vec<Ended>>,
     made: Instant,
 }
 
@@ -98,6 +100,7 @@ impl Queue {
             keep_every: u32::try_from(online_timeout.as_secs() / 3).unwrap_or(u32::MAX / 2).max(1),
             users: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            unfinished: Mutex::default(),
             made: Instant::now(),
         }
     }
@@ -277,6 +280,18 @@ impl Queue {
         self.users.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// A sign-out or a `forget` did not get through: the writer makes up for it.
+    pub(crate) fn retry(&self, ended: Ended) {
+        let mut unfinished = lock(&self.unfinished);
+        if unfinished.len() < self.capacity {
+            unfinished.push(ended);
+        }
+    }
+
+    pub(crate) fn take_unfinished(&self) -> Vec<Ended> {
+        std::mem::take(&mut *lock(&self.unfinished))
+    }
+
     /// Queues nothing more.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
@@ -331,6 +346,11 @@ impl Queues {
             (all.queued, all.under_way) = (all.queued.max(queued), all.under_way.max(under_way));
         });
         all
+    }
+
+    /// A sign-out or a `forget` did not get through.
+    pub(crate) fn retry(&self, ended: &Ended) {
+        self.each(|queue| queue.retry(ended.clone()));
     }
 
     /// The newest time of the user that is queued or being written.

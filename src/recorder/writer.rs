@@ -15,8 +15,8 @@ use super::{RecorderEvent, hook::Hook};
 use crate::{
     error::{Error, Result},
     memcached::{BATCH_MAX, Blocking, run_through},
-    queue::{Ended, Queue, Sighting},
-    record::{Key, Kind},
+    queue::{Cancelled, Ended, Queue, Sighting},
+    record::{Key, Kind, TOMBSTONE_TIMEOUT},
     store::Store,
     tracker::{Outcome, Tracker},
 };
@@ -101,6 +101,7 @@ impl Writer {
         if self.hook.is_some() {
             flush.events.extend(ended.iter().map(|ended| self.ended(ended)));
         }
+        self.make_up().await;
         for piece in pieces(batch) {
             self.write(piece, &mut flush).await;
         }
@@ -133,6 +134,18 @@ impl Writer {
             let seen =
                 |sighting: Sighting| RecorderEvent::Seen { user: self.user(&sighting.key), at: sighting.at };
             flush.events.extend(written.into_iter().map(seen));
+        }
+    }
+
+    /// For sign-outs and deletions that did not get through, for as long as a tombstone would hold.
+    async fn make_up(&self) {
+        for ended in self.queue.take_unfinished() {
+            let Ended { key, kind, at } = &ended;
+            let again =
+                self.tracker.end::<Blocking>(&self.store, key, *kind, *at, Cancelled::default(), false);
+            if again.await.is_err() && Utc::now() - *at < TOMBSTONE_TIMEOUT {
+                self.queue.retry(ended);
+            }
         }
     }
 

@@ -75,7 +75,7 @@ impl World {
         let (tracker, key) = (&self.tracker, &self.key);
         Part::new(async move {
             tracker
-                .end::<Blocking>(tracker.store(), key, kind, self.now, Cancelled::default())
+                .end::<Blocking>(tracker.store(), key, kind, self.now, Cancelled::default(), true)
                 .await
                 .map(drop)
         })

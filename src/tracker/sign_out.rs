@@ -6,7 +6,7 @@ use super::{TRIES, Tracker};
 use crate::{
     error::{Error, Result},
     memcached::{Found, Item, Link, When, Write},
-    queue::Cancelled,
+    queue::{Cancelled, Ended},
     record::{Key, Keys, Kind, TOMBSTONE_TIMEOUT, Tombstone},
     store::Store,
 };
@@ -16,28 +16,34 @@ impl Tracker {
     pub(crate) async fn end_on<L: Link>(&self, key: &Key, kind: Kind) -> Result<bool> {
         let now = Utc::now();
         let cancelled = self.shared.queues.cancel(key, kind, now);
-        Ok(self.end::<L>(self.store(), key, kind, now, cancelled).await? || cancelled.queued.is_some())
+        let ended = self.end::<L>(self.store(), key, kind, now, cancelled, true).await;
+        if matches!(ended, Err(Error::Unavailable { .. })) {
+            self.shared.queues.retry(&Ended { key: key.clone(), kind, at: now });
+        }
+        Ok(ended? || cancelled.queued.is_some())
     }
 
-    /// Returns whether there was a record.
-    pub(super) async fn end<L: Link>(
+    /// Returns whether there was a record. `first` tells that it was not tried before: only then a record that is ahead is
+    /// known to be from before.
+    pub(crate) async fn end<L: Link>(
         &self,
         store: &Store,
         key: &Key,
         kind: Kind,
         now: DateTime<Utc>,
         cancelled: Cancelled,
+        first: bool,
     ) -> Result<bool> {
         // A tombstone has milliseconds: one that is being written here may be of the same.
         let from = cancelled.under_way.map_or(now, |seen| now.max(end_of_millisecond(seen)));
-        let (until, tombstone) = self.bury::<L>(store, key, kind, from).await?;
+        let (until, tombstone) = self.bury::<L>(store, key, kind, from, first).await?;
         let ended = match &tombstone {
-            Err(error) if is_out_of_memory(error) => store.delete::<L>(key, None).await,
+            Err(error) if first && is_out_of_memory(error) => store.delete::<L>(key, None).await,
             _ => self.end_record::<L>(store, key, kind, now, until).await,
         };
         // What has no room for a record has none that is online.
         let was_there = match ended {
-            Err(error) if is_out_of_memory(&error) => store.delete::<L>(key, None).await?,
+            Err(error) if first && is_out_of_memory(&error) => store.delete::<L>(key, None).await?,
             ended => ended?,
         };
         let tombstone = tombstone.map_err(cannot_hold)?;
@@ -56,13 +62,15 @@ impl Tracker {
         key: &Key,
         kind: Kind,
         now: DateTime<Utc>,
+        first: bool,
     ) -> Result<(DateTime<Utc>, Result<Tombstone>)> {
         let (pair, mut until) = (Keys::pair(key), now);
         for attempt in 0..TRIES {
             let item = |_, found: Found<'_>| Ok(Item::new(found));
             let mut found = store.get_many::<L, _>(&pair, true, item).await.into_iter();
             let record = found.next().transpose()?.flatten();
-            if attempt == 0
+            if first
+                && attempt == 0
                 && let Some(item) = record
             {
                 // Written by a host whose clock is ahead, before this.

@@ -172,3 +172,24 @@ fn a_sign_out_during_an_outage_holds_against_what_was_pending() {
     assert!(!tracker.online("alice").unwrap());
     adds_up(recorder.stats());
 }
+
+#[test]
+fn the_recorder_makes_up_for_a_sign_out_and_a_forget_that_did_not_get_through() {
+    let memcached = Memcached::start();
+    let settings = memcached.settings().with_flush_interval(ms(50)).with_server_timeout(ms(200));
+    let (tracker, elsewhere) = (Tracker::new(settings.clone()).unwrap(), memcached.tracker());
+    let recorder = Recorder::new(tracker.clone());
+    ["alice", "bob", "carol"].iter().for_each(|user| elsewhere.seen(user).unwrap());
+    memcached.suspend();
+    tracker.sign_out("alice").unwrap_err();
+    tracker.forget("bob").unwrap_err();
+    tracker.sign_out("carol").unwrap_err();
+    memcached.resume();
+    eventually(|| (!elsewhere.online("alice").ok()?).then_some(()));
+    eventually(|| elsewhere.last_seen("bob").ok()?.is_none().then_some(()));
+    assert!(elsewhere.last_seen("alice").unwrap().is_some());
+    // Who signs in again stays.
+    recorder.seen("carol");
+    recorder.flush().unwrap();
+    assert!(elsewhere.online("carol").unwrap());
+}
