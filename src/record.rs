@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(crate) use local::{Zone, named as zone_named};
 #[cfg(feature = "who")]
 pub(crate) use tombstone::is_tombstone;
-pub(crate) use tombstone::{Kind, TOMBSTONE_TIMEOUT, Tombstone};
+pub(crate) use tombstone::{Kind, TOMBSTONE_TIMEOUT, Tombstone, end_of_second, next_tick};
 
 use crate::error::{Error, InvalidRecordError, InvalidUserError, Result};
 

@@ -9,8 +9,9 @@ use super::{CLOCK_SLACK, Key, Value};
 /// How long a tombstone holds. No sighting is written that was queued for longer.
 pub(crate) const TOMBSTONE_TIMEOUT: TimeDelta = TimeDelta::days(1);
 
-/// Of a time: 48 bits.
+/// Of a time: 48 bits, for so many ticks of 16 microseconds as are to come until the year 2112.
 const DIGITS: usize = 8;
+const TICK_MICROS: i64 = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -18,7 +19,7 @@ pub(crate) enum Kind {
     Forgotten,
 }
 
-/// When the user last signed out, and when the user was last forgotten, in milliseconds since 1970; 0 for never.
+/// When the user last signed out, and when the user was last forgotten, in ticks since 1970; 0 for never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tombstone {
     signed_out: u64,
@@ -46,12 +47,12 @@ pub(crate) fn is_tombstone(key: &str) -> bool {
 impl Tombstone {
     /// What is none of ours says nothing. A time further ahead than clocks of a site's hosts may differ is not believed.
     pub(crate) fn read(bytes: &[u8], now: DateTime<Utc>) -> Self {
-        let latest = (now + CLOCK_SLACK).timestamp() * 1_000 + 999;
+        let latest = ticks(end_of_second(now + CLOCK_SLACK));
         let time = |digits: &[u8]| {
-            let (mut millis, mut six) = ([0; 8], [0; 6]);
+            let (mut ticks, mut six) = ([0; 8], [0; 6]);
             BASE64.decode_slice(digits, &mut six).ok().filter(|&len| len == 6)?;
-            millis[2..].copy_from_slice(&six);
-            Some(u64::from_be_bytes(millis)).filter(|&millis| millis <= latest.cast_unsigned())
+            ticks[2..].copy_from_slice(&six);
+            Some(u64::from_be_bytes(ticks)).filter(|&ticks| ticks <= latest)
         };
         match bytes.split_at_checked(DIGITS) {
             Some((signed_out, forgotten)) if forgotten.len() == DIGITS => Self {
@@ -78,12 +79,11 @@ impl Tombstone {
             Kind::SignedOut => &mut self.signed_out,
             Kind::Forgotten => &mut self.forgotten,
         };
-        *time = (*time).max(at.timestamp_millis().max(0).cast_unsigned());
+        *time = (*time).max(ticks(at));
         self
     }
 
-    /// Whether a sighting of that time is from before. In the process of a sign-out the next one may be of the same
-    /// millisecond.
+    /// Whether a sighting of that time is from before. In the process of a sign-out the next one may be of the same tick.
     pub(crate) fn beats(self, seen: DateTime<Utc>) -> bool {
         seen <= self.latest()
     }
@@ -104,12 +104,24 @@ impl Tombstone {
     }
 }
 
+/// The first time of the next tick: a tombstone of then beats what was seen at this time.
+pub(crate) fn next_tick(at: DateTime<Utc>) -> DateTime<Utc> {
+    time(ticks(at) + 1)
+}
+
+pub(crate) fn end_of_second(time: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(time.timestamp(), 999_999_999).unwrap_or(time)
+}
+
+fn ticks(at: DateTime<Utc>) -> u64 {
+    at.timestamp_micros().max(0).cast_unsigned() / TICK_MICROS.cast_unsigned()
+}
+
 /// Before any other for 0, which is never.
-fn time(millis: u64) -> DateTime<Utc> {
-    match millis {
-        0 => DateTime::<Utc>::MIN_UTC,
-        millis => DateTime::from_timestamp_millis(millis.cast_signed()).unwrap_or(DateTime::<Utc>::MIN_UTC),
-    }
+fn time(ticks: u64) -> DateTime<Utc> {
+    let micros = ticks.cast_signed().saturating_mul(TICK_MICROS);
+    let time = (ticks > 0).then(|| DateTime::from_timestamp_micros(micros)).flatten();
+    time.unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 #[cfg(test)]
@@ -122,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_and_has_the_size_of_a_record() {
-        let now = at(1_795_489_200_123);
+        let now = at(1_795_489_200_120);
         let tombstone = Tombstone::default().with(Kind::SignedOut, now).with(Kind::Forgotten, at(7));
         let value = tombstone.value();
         assert_eq!(Tombstone::read(&value.bytes, now), tombstone);
@@ -144,6 +156,11 @@ mod tests {
         let tombstone = Tombstone::default().with(Kind::SignedOut, at(9_000));
         assert!(tombstone.beats(at(9_000)) && !tombstone.forgets(at(9_000)));
         assert!(!tombstone.beats(at(9_000) + TimeDelta::microseconds(1)));
+        assert!(
+            Tombstone::default()
+                .with(Kind::SignedOut, next_tick(at(9_000)))
+                .beats(at(9_000) + TimeDelta::microseconds(15))
+        );
         let tombstone = tombstone.with(Kind::Forgotten, at(8_000));
         assert!(tombstone.forgets(at(8_000)) && !tombstone.forgets(at(8_001)));
         assert!(!Tombstone::default().beats(DateTime::UNIX_EPOCH));

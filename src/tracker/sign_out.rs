@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     memcached::{Found, Item, Link, When, Write},
     queue::{Cancelled, Ended},
-    record::{Key, Keys, Kind, TOMBSTONE_TIMEOUT, Tombstone},
+    record::{Key, Keys, Kind, TOMBSTONE_TIMEOUT, Tombstone, end_of_second, next_tick},
     store::Store,
 };
 
@@ -34,8 +34,8 @@ impl Tracker {
         cancelled: Cancelled,
         first: bool,
     ) -> Result<bool> {
-        // A tombstone has milliseconds: one that is being written here may be of the same.
-        let from = cancelled.under_way.map_or(now, |seen| now.max(end_of_millisecond(seen)));
+        // What is being written here may be of the same tick.
+        let from = cancelled.under_way.map_or(now, |seen| now.max(next_tick(seen)));
         let (until, tombstone) = self.bury::<L>(store, key, kind, from, first).await?;
         let ended = match &tombstone {
             Err(error) if first && is_out_of_memory(error) => store.delete::<L>(key, None).await,
@@ -213,14 +213,6 @@ impl Tracker {
         let words = format!("the record changed {TRIES} times while it was written");
         Error::unavailable(self.store().server_of(key), std::io::Error::other(words))
     }
-}
-
-fn end_of_second(time: DateTime<Utc>) -> DateTime<Utc> {
-    DateTime::from_timestamp(time.timestamp(), 999_999_999).unwrap_or(time)
-}
-
-fn end_of_millisecond(time: DateTime<Utc>) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(time.timestamp_millis() + 1).unwrap_or(time)
 }
 
 fn is_out_of_memory(error: &Error) -> bool {

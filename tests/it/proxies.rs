@@ -173,6 +173,32 @@ fn the_users_of_a_dead_backend_are_unknown_and_the_others_are_known() {
 }
 
 #[test]
+fn a_recorder_writes_the_users_of_the_living_backend() {
+    let mut site = site();
+    let tracker = site.tracker();
+    let [dead, alive] = site.seen(&tracker);
+    (0..40).for_each(|user| drop(tracker.sign_out(user).unwrap()));
+    site.backends[0].kill();
+    let recorder = Recorder::new(tracker.clone());
+    (0..40).for_each(|user| recorder.seen(user));
+    unknown(recorder.flush());
+    for &user in &alive {
+        assert!(tracker.online(user).unwrap(), "{user}");
+    }
+    assert_eq!(recorder.stats().queued, dead.len() as u64);
+    for &user in &alive {
+        // Whose tombstone lies on the dead one.
+        if let Err(error) = tracker.sign_out(user) {
+            assert!(error.to_string().contains("it is done"), "{error}");
+        }
+        assert!(!tracker.online(user).unwrap(), "{user}");
+    }
+    site.backends[0].restart();
+    eventually(|| recorder.flush().ok());
+    assert!(dead.iter().all(|&user| tracker.online(user).unwrap()));
+}
+
+#[test]
 fn of_a_page_the_users_of_a_dead_backend_are_unknown_and_the_others_are_known() {
     let mut site = site();
     let tracker = site.tracker();

@@ -3,7 +3,7 @@
 use last_seen::{OnlineGuard, Recorder, Tracker};
 use last_seen_tests::{Memcached, eventually, ms, secs, within};
 
-use super::adds_up;
+use super::{a_tick_later, adds_up};
 
 /// A window of nine seconds, so that a guard renews every three.
 fn site(memcached: &Memcached) -> Tracker {
@@ -52,8 +52,7 @@ fn a_sign_out_on_any_process_ends_a_guard_for_good() {
     let recorder = Recorder::new(tracker.clone());
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|user| recorder.keep_online(user));
     recorder.flush().unwrap();
-    let noted = chrono::Utc::now().timestamp_millis();
-    while chrono::Utc::now().timestamp_millis() == noted {}
+    a_tick_later();
     tracker.sign_out("alice").unwrap();
     assert!(alice.ended(), "here, at once");
     elsewhere.sign_out("bob").unwrap();

@@ -3,6 +3,7 @@
 mod guard;
 mod hook;
 mod outage;
+mod processes;
 mod sign_out;
 
 use std::{sync::Mutex, time::Duration};
@@ -21,6 +22,12 @@ fn by_hand(settings: Settings) -> Tracker {
 fn adds_up(stats: RecorderStats) {
     let sum = stats.coalesced + stats.written + stats.dropped + stats.cancelled + stats.queued;
     assert_eq!(stats.seen, sum, "{stats:?}");
+}
+
+/// Between programs, what is of one tick of 16 microseconds has no order.
+fn a_tick_later() {
+    let noted = Utc::now().timestamp_micros();
+    while Utc::now().timestamp_micros() - noted <= 16 {}
 }
 
 /// What another process does that noted a sighting before, and writes it after.

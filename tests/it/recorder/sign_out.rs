@@ -2,10 +2,9 @@
 
 use std::sync::Mutex;
 
-use chrono::Utc;
 use last_seen::{Format, Recorder, Tracker};
 
-use super::{adds_up, by_hand};
+use super::{a_tick_later, adds_up, by_hand};
 use last_seen_tests::{Memcached, eventually, ms, secs, soak};
 
 #[test]
@@ -114,9 +113,7 @@ fn queued_elsewhere(settings: last_seen::Settings) {
         here.seen(user).unwrap();
     }
     ["alice", "bob", "carol", "dave", "erin"].iter().for_each(|user| recorder.seen(user));
-    // Between programs, what is of one millisecond has no order.
-    let noted = Utc::now().timestamp_millis();
-    while Utc::now().timestamp_millis() == noted {}
+    a_tick_later();
     here.sign_out("alice").unwrap();
     here.forget("bob").unwrap();
     here.sign_out("dave").unwrap();
