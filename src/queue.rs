@@ -8,7 +8,7 @@ use std::{
     hash::RandomState,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -36,14 +36,14 @@ pub(crate) struct Sighting {
     /// The time of a record that was added for it and may stand.
     pub(crate) added: Option<DateTime<Utc>>,
     shard: usize,
-    /// The second of the queue's life in which it was first taken out.
-    taken: u32,
+    /// The second of the queue's life since which it waits at most.
+    since: u32,
 }
 
 impl Sighting {
     /// One that comes out of no queue.
     pub(crate) fn new(key: Key, at: DateTime<Utc>) -> Self {
-        Self { key, at, as_of: at, added: None, shard: 0, taken: 0 }
+        Self { key, at, as_of: at, added: None, shard: 0, since: 0 }
     }
 }
 
@@ -89,6 +89,8 @@ pub(crate) struct Queue {
     /// Sign-outs and deletions that did not get through.
     unfinished: Mutex<Vec<Ended>>,
     made: Instant,
+    /// The second of its life in which the last flush began.
+    flushed: AtomicU32,
 }
 
 impl Queue {
@@ -102,6 +104,7 @@ impl Queue {
             closed: AtomicBool::new(false),
             unfinished: Mutex::default(),
             made: Instant::now(),
+            flushed: AtomicU32::new(1),
         }
     }
 
@@ -122,7 +125,7 @@ impl Queue {
         } else if self.closed.load(Ordering::Relaxed) || !self.take_place() {
             shard.counts.dropped += 1;
         } else {
-            let entry = Entry { key: Key::from(key), micros, as_of, added: 0, taken: 0 };
+            let entry = Entry { key: Key::from(key), micros, as_of, added: 0, since: 0 };
             shard.insert(hash, entry, &self.hasher);
         }
     }
@@ -192,8 +195,12 @@ impl Queue {
     /// Begins a flush: gives everyone who is queued, and who has ended since the last flush, in that order. A user who is
     /// in both was seen after that. What has waited for over a day is dropped.
     pub(crate) fn take(&self, now: DateTime<Utc>) -> (Vec<Sighting>, Vec<Ended>) {
+        self.take_at(now, self.second())
+    }
+
+    fn take_at(&self, now: DateTime<Utc>, second: u32) -> (Vec<Sighting>, Vec<Ended>) {
         let (mut batch, mut ended) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
-        let second = self.second();
+        let flushed = self.flushed.swap(second, Ordering::Relaxed);
         for (number, shard) in self.shards.iter().enumerate() {
             let mut shard = lock(shard);
             for (key, as_of) in shard.due(&self.hasher, second, self.keep_every) {
@@ -202,13 +209,13 @@ impl Queue {
             }
             let mut dropped = 0;
             for entry in shard.take(&mut ended) {
-                let taken = if entry.taken == 0 { second } else { entry.taken };
-                let waited = TimeDelta::seconds(i64::from(second - taken));
+                let since = if entry.since == 0 { flushed } else { entry.since };
+                let waited = TimeDelta::seconds(i64::from(second - since) + 1);
                 if waited > TOMBSTONE_TIMEOUT {
                     dropped += 1;
                     continue;
                 }
-                // Ahead if the clock was when it was noted, and was set right since.
+                // Ahead if the clock was when it was noted, and was set right since: then no later than it was.
                 let time =
                     |micros| Some(shard::time(micros)).filter(|time| *time <= now).unwrap_or(now - waited);
                 let added = (entry.added > 0).then(|| shard::time(i64::from(entry.added) * 1_000_000));
@@ -218,7 +225,7 @@ impl Queue {
                     as_of: time(entry.as_of),
                     added,
                     shard: number,
-                    taken,
+                    since,
                 });
             }
             shard.counts.dropped += dropped as u64;
@@ -270,7 +277,7 @@ impl Queue {
                 micros,
                 as_of: sighting.as_of.timestamp_micros(),
                 added: added.unwrap_or_default(),
-                taken: sighting.taken,
+                since: sighting.since,
             };
             if !shard.put_back(hash, entry, &self.hasher) {
                 return;
@@ -381,4 +388,53 @@ impl Queues {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while one is held.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(queue: &Queue, user: &str, at: DateTime<Utc>) {
+        queue.enqueue("seen_", user, at.timestamp_micros()).unwrap();
+    }
+
+    /// The next flush, in that second of the queue's life.
+    fn flush(queue: &Queue, now: DateTime<Utc>, second: u32) -> Vec<Sighting> {
+        queue.take_at(now, second).0
+    }
+
+    #[test]
+    fn a_time_of_a_clock_that_was_ahead_and_is_right_again_is_no_later_than_it_was_noted() {
+        let (queue, noted) = (Queue::new(10, Duration::from_secs(300)), Utc::now());
+        let right_again = |later| noted + TimeDelta::seconds(later);
+        flush(&queue, noted - TimeDelta::seconds(1), 100);
+        note(&queue, "alice", noted + TimeDelta::hours(1));
+        // Not written twice, and then in the second after it was noted, or ten later.
+        for (second, later) in [(102, 1), (112, 11)] {
+            let [sighting] = <[Sighting; 1]>::try_from(flush(&queue, right_again(later), second)).unwrap();
+            assert!(sighting.at <= noted && noted - sighting.at <= TimeDelta::seconds(3), "{sighting:?}");
+            assert_eq!(sighting.at, sighting.as_of);
+            queue.requeue(Sighting {
+                at: noted + TimeDelta::hours(1),
+                as_of: noted + TimeDelta::hours(1),
+                ..sighting
+            });
+            queue.end_flush();
+        }
+    }
+
+    #[test]
+    fn what_was_queued_for_more_than_a_day_is_dropped_and_counted() {
+        let (queue, noted) = (Queue::new(10, Duration::from_secs(300)), Utc::now());
+        note(&queue, "alice", noted);
+        let day = 24 * 60 * 60;
+        for (second, left) in [(1, 1), (day, 1), (day + 2, 0)] {
+            let batch = flush(&queue, noted + TimeDelta::seconds(i64::from(second)), second);
+            assert_eq!(batch.len(), left, "second {second}");
+            batch.into_iter().for_each(|sighting| queue.requeue(sighting));
+            queue.end_flush();
+            let counts = queue.counts();
+            assert_eq!((counts.queued, counts.dropped), (left as u64, 1 - left as u64), "{counts:?}");
+        }
+    }
 }

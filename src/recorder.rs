@@ -43,10 +43,10 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// The tracker that it writes through shows what is queued: a user who is seen in a request is online in its page.
 ///
-/// A recorder in a `static` is never dropped: end a program by stopping to serve, and then [`close`](Self::close), in async
-/// code on a thread for blocking work. Dropping the last handle does what [`close`](Self::close) does, for 2 s at most; `std::process::exit` drops
-/// nothing, so call [`close`](Self::close) before it. A process that forks has its writer in the parent alone: make
-/// the recorder after the fork.
+/// To end a program, stop serving first, on SIGTERM as on Ctrl-C, and then call [`close`](Self::close), in async code on a
+/// thread for blocking work: the example `axum` shows it. Dropping the last handle closes too, for 2 s at most, but a
+/// recorder in a `static` is never dropped, and `std::process::exit` drops nothing: both lose what is queued, which is the
+/// last `flush_interval`. A process that forks has its writer in the parent alone: make the recorder after the fork.
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {

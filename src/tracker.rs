@@ -2,6 +2,8 @@
 
 mod answers;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod interleavings;
 mod sightings;
 mod sign_out;

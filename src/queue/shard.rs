@@ -22,8 +22,8 @@ pub(super) struct Entry {
     pub(super) as_of: i64,
     /// The second of a record that was added for it and may stand; 0 if there is none.
     pub(super) added: u32,
-    /// The second of the queue's life in which it was first taken out to be written; 0 if it was not yet.
-    pub(super) taken: u32,
+    /// The second of the queue's life since which it waits at most; 0 if it was not taken out yet.
+    pub(super) since: u32,
 }
 
 impl Entry {
@@ -72,7 +72,7 @@ impl Shard {
         if !again {
             self.insert(hash, taken, hasher);
         } else if let Some(entry) = self.entries.find_mut(hash, |entry| entry.key == taken.key) {
-            (entry.added, entry.taken) = (taken.added, taken.taken);
+            (entry.added, entry.since) = (taken.added, taken.since);
         }
         again
     }

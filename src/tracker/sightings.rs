@@ -229,6 +229,8 @@ impl Tracker {
             if piece.is_empty() {
                 return restored;
             }
+            // So that of several of a user the newest is the last, on a server without CAS too.
+            piece.sort_by_key(|sighting| sighting.at);
             self.write_on::<L>(self.store(), piece, &mut |_, outcome| restored.count(&outcome)).await;
         }
     }

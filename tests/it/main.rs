@@ -15,6 +15,7 @@ mod names;
 mod presence;
 mod proxies;
 mod recorder;
+mod restore;
 #[cfg(feature = "tower")]
 mod seen_layer;
 mod servers;

@@ -177,7 +177,9 @@ fn a_recorder_writes_the_users_of_the_living_backend() {
     let mut site = site();
     let tracker = site.tracker();
     let [dead, alive] = site.seen(&tracker);
-    (0..40).for_each(|user| drop(tracker.sign_out(user).unwrap()));
+    for user in 0..40 {
+        tracker.sign_out(user).unwrap();
+    }
     site.backends[0].kill();
     let recorder = Recorder::new(tracker.clone());
     (0..40).for_each(|user| recorder.seen(user));

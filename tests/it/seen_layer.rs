@@ -8,6 +8,7 @@ use std::{
 
 use http::{Request, Response, request::Parts};
 use last_seen::{Recorder, SeenLayer, Tracker};
+use last_seen_tests::{alone, events};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -75,6 +76,44 @@ fn the_request_that_signs_out_leaves_the_user_offline() {
     recorder.flush().unwrap();
     assert!(!tracker.online("alice").unwrap());
     assert!(tracker.last_seen("alice").unwrap().is_some());
+}
+
+#[test]
+fn a_layer_records_borrowed_users_and_several() {
+    let tracker = Tracker::in_memory();
+    let recorder = Recorder::new(tracker.clone());
+    let layer = SeenLayer::with(recorder.clone(), |parts, recorder| {
+        let users = parts.headers.get("user").and_then(|users| users.to_str().ok()).into_iter();
+        users.flat_map(|users| users.split(',')).for_each(|user| recorder.seen(user));
+    });
+    let mut service = layer.layer(Echo(tracker.clone()));
+    service.call(request("/page", Some("alice,bob"))).into_inner().unwrap();
+    service.call(request("/page", None)).into_inner().unwrap();
+    assert!(tracker.online("alice").unwrap() && tracker.online("bob").unwrap());
+    assert_eq!(recorder.stats().seen, 2);
+}
+
+#[test]
+fn a_layer_that_is_told_of_nobody_warns_once() {
+    alone(&[], || {
+        events::listen();
+        let warnings = || events::said("named no user").len();
+        let tracker = Tracker::in_memory();
+        let layer = || SeenLayer::new(Recorder::new(tracker.clone()), |parts| identify(parts));
+        let mut service = layer().layer(Echo(tracker.clone()));
+        let users = [&[None; 99][..], &[Some("alice")], &[None; 300]].concat();
+        for user in users {
+            service.call(request("/page", user)).into_inner().unwrap();
+        }
+        assert_eq!(warnings(), 0);
+        // The clones of a layer, one for each connection, count together.
+        let outside = layer();
+        for asked in 1..=300 {
+            let mut service = outside.clone().layer(Echo(tracker.clone()));
+            service.call(request("/page", None)).into_inner().unwrap();
+            assert_eq!(warnings(), usize::from(asked >= 100), "{asked}");
+        }
+    });
 }
 
 #[test]

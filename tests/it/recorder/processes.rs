@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use last_seen::{Settings, Tracker};
 
 use last_seen_tests::{Fault, Memcached, Proxy, Twemproxy, ms, secs, soak};
@@ -81,6 +82,15 @@ fn once(servers: &str, what: &str, variables: &[(&str, &str)]) {
     program.exit();
 }
 
+/// Waits for the next second of the clock.
+fn next_second() -> i64 {
+    let second = Utc::now().timestamp();
+    while Utc::now().timestamp() == second {
+        thread::sleep(ms(5));
+    }
+    second + 1
+}
+
 /// Whether there is a record, and whether it is online.
 #[track_caller]
 fn state(tracker: &Tracker, user: &str) -> (bool, bool) {
@@ -115,6 +125,52 @@ fn sign_outs_hold(settings: &Settings, variables: &[(&str, &str)]) {
 fn a_program_that_ends_at_once_signs_out_who_is_queued_in_another() {
     let memcached = Memcached::start();
     sign_outs_hold(&memcached.settings(), &[]);
+}
+
+#[test]
+fn who_signs_in_elsewhere_in_the_next_second_stays_whatever_a_third_program_has_queued() {
+    let memcached = Memcached::start();
+    let (address, tracker) = (memcached.address(), memcached.tracker());
+    for what in ["sign-out", "forget"] {
+        let mut late = Program::start(&address, secs(3), &[]);
+        let mut here = Program::start(&address, ms(50), &[]);
+        tracker.seen("alice").unwrap();
+        late.does("note alice");
+        once(&address, &format!("{what} alice"), &[]);
+        next_second();
+        here.does("note alice");
+        here.has_written();
+        let signed_in = tracker.last_seen("alice").unwrap();
+        assert!(tracker.online("alice").unwrap());
+        late.has_written();
+        assert_eq!(
+            (tracker.last_seen("alice").unwrap(), state(&tracker, "alice")),
+            (signed_in, (true, true))
+        );
+    }
+}
+
+#[test]
+fn ten_programs_that_see_the_same_users_write_each_second_of_a_user_once() {
+    const USERS: u64 = 200;
+    let memcached = Memcached::start();
+    let mut programs: Vec<_> =
+        (0..10).map(|nth| Program::start(&memcached.address(), ms(500 + 50 * nth), &[])).collect();
+    let first = next_second();
+    let mut rounds = 0;
+    while Utc::now().timestamp() < first + 3 {
+        for program in &mut programs {
+            program.does(&format!("note-to {USERS}"));
+        }
+        rounds += 1;
+    }
+    let seconds = (Utc::now().timestamp() - first + 1).cast_unsigned();
+    programs.iter_mut().for_each(Program::has_written);
+    let stored = memcached.stat("total_items");
+    println!(
+        "{stored} records were stored for {USERS} users, {seconds} seconds, 10 programs, {rounds} rounds"
+    );
+    assert!((USERS..=USERS * seconds).contains(&stored), "{stored}");
 }
 
 #[test]
