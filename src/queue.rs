@@ -86,8 +86,8 @@ pub(crate) struct Queue {
     /// Of all shards, those in a batch under way included.
     users: AtomicUsize,
     closed: AtomicBool,
-    /// Sign-outs and deletions that did not get through.
-    unfinished: Mutex<Vec<Ended>>,
+    /// Sign-outs and deletions that did not get through, and what time each was raised to.
+    unfinished: Mutex<Vec<(Ended, DateTime<Utc>)>>,
     made: Instant,
     /// The second of its life in which the last flush began.
     flushed: AtomicU32,
@@ -287,15 +287,15 @@ impl Queue {
         self.users.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A sign-out or a `forget` did not get through: the writer makes up for it.
-    pub(crate) fn retry(&self, ended: Ended) {
+    /// A sign-out or a `forget` did not get through: the writer makes up for it. What is not after `until` is from before.
+    pub(crate) fn retry(&self, ended: Ended, until: DateTime<Utc>) {
         let mut unfinished = lock(&self.unfinished);
         if unfinished.len() < self.capacity {
-            unfinished.push(ended);
+            unfinished.push((ended, until));
         }
     }
 
-    pub(crate) fn take_unfinished(&self) -> Vec<Ended> {
+    pub(crate) fn take_unfinished(&self) -> Vec<(Ended, DateTime<Utc>)> {
         std::mem::take(&mut *lock(&self.unfinished))
     }
 
@@ -356,8 +356,8 @@ impl Queues {
     }
 
     /// A sign-out or a `forget` did not get through.
-    pub(crate) fn retry(&self, ended: &Ended) {
-        self.each(|queue| queue.retry(ended.clone()));
+    pub(crate) fn retry(&self, ended: &Ended, until: DateTime<Utc>) {
+        self.each(|queue| queue.retry(ended.clone(), until));
     }
 
     /// The newest time of the user that is queued or being written.

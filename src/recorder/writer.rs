@@ -139,12 +139,11 @@ impl Writer {
 
     /// For sign-outs and deletions that did not get through, for as long as a tombstone would hold.
     async fn make_up(&self) {
-        for ended in self.queue.take_unfinished() {
-            let Ended { key, kind, at } = &ended;
-            let again =
-                self.tracker.end::<Blocking>(&self.store, key, *kind, *at, Cancelled::default(), false);
-            if again.await.is_err() && Utc::now() - *at < TOMBSTONE_TIMEOUT {
-                self.queue.retry(ended);
+        for (ended, until) in self.queue.take_unfinished() {
+            let (Ended { key, kind, at }, none, mut again) = (&ended, Cancelled::default(), Some(until));
+            let made = self.tracker.end::<Blocking>(&self.store, key, *kind, *at, none, &mut again).await;
+            if made.is_err() && Utc::now() - *at < TOMBSTONE_TIMEOUT {
+                self.queue.retry(ended, until);
             }
         }
     }

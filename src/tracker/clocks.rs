@@ -33,7 +33,7 @@ impl World {
     fn signs_out(&self, ahead: i64) {
         let (store, at) = (self.tracker.store(), self.at(ahead));
         let none = Cancelled::default();
-        run_through(self.tracker.end::<Blocking>(store, &self.alice, Kind::SignedOut, at, none, true))
+        run_through(self.tracker.end::<Blocking>(store, &self.alice, Kind::SignedOut, at, none, &mut None))
             .unwrap();
     }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Outcome, Shared, Tracker};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     memcached::{Blocking, When, run_through},
     queue::{Cancelled, Queues, Sighting},
     record::{Codec, Key, Kind},
@@ -71,13 +71,18 @@ impl World {
         found.unwrap().is_some()
     }
 
+    /// What does not get through is made up for, as a recorder does.
     fn ends(&self, kind: Kind) -> Part<'_> {
-        let (tracker, key) = (&self.tracker, &self.key);
+        let (tracker, key, now, mut until) = (&self.tracker, &self.key, self.now, None);
         Part::new(async move {
-            tracker
-                .end::<Blocking>(tracker.store(), key, kind, self.now, Cancelled::default(), true)
-                .await
-                .map(drop)
+            loop {
+                let none = Cancelled::default();
+                let ended = tracker.end::<Blocking>(tracker.store(), key, kind, now, none, &mut until).await;
+                match ended {
+                    Err(Error::Unavailable { .. }) => {}
+                    ended => return ended.map(drop),
+                }
+            }
         })
     }
 
@@ -111,6 +116,8 @@ struct Ran {
     parts: Vec<Option<Result<()>>>,
     /// A writer ended that had added a record: it may not have looked again.
     cut_after_add: bool,
+    /// The first read of the first was lost: it cannot know that a record of a clock that is ahead is from before.
+    first_read_lost: bool,
     record: Option<DateTime<Utc>>,
 }
 
@@ -143,7 +150,8 @@ fn explore(
 fn run(world: &World, parts: Vec<Part<'_>>, faults: usize, path: &mut Vec<(usize, usize)>) -> Ran {
     let mut ended: Vec<Option<Result<()>>> = parts.iter().map(|_| None).collect();
     let mut running: Vec<Option<Part<'_>>> = parts.into_iter().map(Some).collect();
-    let (mut left, mut taken, mut cut_after_add, mut begun) = (faults, 0, false, false);
+    let (mut left, mut taken, mut begun) = (faults, 0, false);
+    let (mut cut_after_add, mut first_read_lost) = (false, false);
     let mut added = vec![false; running.len()];
     let mut choose = |choices: usize| {
         if taken == path.len() {
@@ -170,6 +178,7 @@ fn run(world: &World, parts: Vec<Part<'_>>, faults: usize, path: &mut Vec<(usize
         FATE.set(fate);
         let (part, was_there) = (running[turn].as_mut().unwrap(), world.has_record());
         let polled = part.steps.as_mut().poll(&mut context);
+        first_read_lost |= turn == 0 && !begun && fate == Fate::Lost;
         begun |= turn == 0;
         added[turn] |= !was_there && world.has_record();
         match polled {
@@ -187,7 +196,7 @@ fn run(world: &World, parts: Vec<Part<'_>>, faults: usize, path: &mut Vec<(usize
     drop(running);
     ACTIVE.set(false);
     let record = world.tracker.last_seen("alice").ok().flatten();
-    Ran { parts: ended, cut_after_add, record }
+    Ran { parts: ended, cut_after_add, first_read_lost, record }
 }
 
 /// Absent, fresh, offline already, old, ahead of this host's clock.
@@ -199,7 +208,8 @@ fn is_online(world: &World, ran: &Ran) -> bool {
 
 fn holds(kind: Kind) -> impl Fn(&World, &Ran) -> bool {
     move |world, ran| {
-        let promised = matches!(ran.parts[0], Some(Ok(()))) && !ran.cut_after_add;
+        let is_ahead = ran.first_read_lost && ran.record > Some(world.now);
+        let promised = matches!(ran.parts[0], Some(Ok(()))) && !ran.cut_after_add && !is_ahead;
         !promised || if kind == Kind::Forgotten { ran.record.is_none() } else { !is_online(world, ran) }
     }
 }

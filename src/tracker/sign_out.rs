@@ -16,15 +16,16 @@ impl Tracker {
     pub(crate) async fn end_on<L: Link>(&self, key: &Key, kind: Kind) -> Result<bool> {
         let now = Utc::now();
         let cancelled = self.shared.queues.cancel(key, kind, now);
-        let ended = self.end::<L>(self.store(), key, kind, now, cancelled, true).await;
+        let mut until = None;
+        let ended = self.end::<L>(self.store(), key, kind, now, cancelled, &mut until).await;
         if matches!(ended, Err(Error::Unavailable { .. })) {
-            self.shared.queues.retry(&Ended { key: key.clone(), kind, at: now });
+            self.shared.queues.retry(&Ended { key: key.clone(), kind, at: now }, until.unwrap_or(now));
         }
         Ok(ended? || cancelled.queued.is_some())
     }
 
-    /// Returns whether there was a record. `first` tells that it was not tried before: only then a record that is ahead is
-    /// known to be from before.
+    /// Returns whether there was a record. What is not after `until` is from before: it is set by the first try alone, which
+    /// knows that what it finds is from before, also if its time is ahead.
     pub(crate) async fn end<L: Link>(
         &self,
         store: &Store,
@@ -32,14 +33,16 @@ impl Tracker {
         kind: Kind,
         now: DateTime<Utc>,
         cancelled: Cancelled,
-        first: bool,
+        until: &mut Option<DateTime<Utc>>,
     ) -> Result<bool> {
+        let first = until.is_none();
         // What is being written here may be of the same tick.
         let from = cancelled.under_way.map_or(now, |seen| now.max(next_tick(seen)));
-        let (until, tombstone) = self.bury::<L>(store, key, kind, from, first).await?;
+        let until = until.get_or_insert(from);
+        let tombstone = self.bury::<L>(store, key, kind, until, first).await?;
         let ended = match &tombstone {
             Err(error) if first && is_out_of_memory(error) => store.delete::<L>(key, None).await,
-            _ => self.end_record::<L>(store, key, kind, now, until).await,
+            _ => self.end_record::<L>(store, key, kind, now, *until).await,
         };
         // What has no room for a record has none that is online.
         let was_there = match ended {
@@ -55,16 +58,16 @@ impl Tracker {
         Ok(was_there)
     }
 
-    /// Writes the tombstone. Returns the time of it, and what it is now or why it could not be written.
+    /// Writes the tombstone. Returns what it is now or why it could not be written.
     async fn bury<L: Link>(
         &self,
         store: &Store,
         key: &Key,
         kind: Kind,
-        now: DateTime<Utc>,
+        until: &mut DateTime<Utc>,
         first: bool,
-    ) -> Result<(DateTime<Utc>, Result<Tombstone>)> {
-        let (pair, mut until) = (Keys::pair(key), now);
+    ) -> Result<Result<Tombstone>> {
+        let (pair, now) = (Keys::pair(key), *until);
         for attempt in 0..TRIES {
             let item = |_, found: Found<'_>| Ok(Item::new(found));
             let mut found = store.get_many::<L, _>(&pair, true, item).await.into_iter();
@@ -76,14 +79,14 @@ impl Tracker {
                 // Written by a host whose clock is ahead, before this.
                 let seen = self.known(item.value.flags, &item.value.bytes, now);
                 let ahead = seen.filter(|seen| seen.timestamp() > now.timestamp());
-                until = ahead.map_or(now, end_of_second);
+                *until = ahead.map_or(now, end_of_second);
             }
             let before = match found.next().transpose() {
                 Ok(before) => before.flatten(),
-                Err(error) => return Ok((until, Err(error))),
+                Err(error) => return Ok(Err(error)),
             };
             let known = before.as_ref().map(|item| Tombstone::read(&item.value.bytes, now));
-            let tombstone = known.unwrap_or_default().with(kind, until);
+            let tombstone = known.unwrap_or_default().with(kind, *until);
             let write = Write {
                 key: key.tombstone(),
                 home: Some(key.clone()),
@@ -92,9 +95,9 @@ impl Tracker {
                 when: before.map_or(When::Absent, |item| When::Unchanged(item.cas)),
             };
             match store.set::<L>(&write).await {
-                Ok(true) => return Ok((until, Ok(tombstone))),
+                Ok(true) => return Ok(Ok(tombstone)),
                 Ok(false) => {}
-                Err(error) => return Ok((until, Err(error))),
+                Err(error) => return Ok(Err(error)),
             }
         }
         Err(self.keeps_changing(key))
