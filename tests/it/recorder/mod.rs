@@ -3,6 +3,7 @@
 mod guard;
 mod hook;
 mod outage;
+mod own;
 mod processes;
 mod sign_out;
 
