@@ -286,7 +286,7 @@ fn a_sign_in_afterwards_is_never_lost() {
             &signed_in,
         );
         every_order(
-            [3, 1, 0],
+            [3, 1, 2],
             &|world| vec![world.ends(kind), world.seen_directly(world.next).later(), world.writes(-2)],
             &signed_in,
         );
