@@ -144,19 +144,20 @@ def http(axum):
 
 
 def recorder(program):
-    """The figures of the bench `recorder`, which has its own rounds, and medians of five runs of it."""
+    """The figures of the bench `recorder`, which has its own rounds, and medians of five runs of it. Drains are in A."""
     runs = []
     for _ in range(5):
-        text = output([program])
+        text = output([program, "seen"]) + output(on(CORES["A"][0], [program, "drain"]))
         rows = re.findall(r"^(.+?) +(\d+) +(\d+) +(\d+)$", text, re.M)
         run = {f"{name}, {what}": int(n) for name, *ns in rows for what, n in zip(("median", "p99"), ns)}
-        run["rate"] = int(re.search(r"drain: (\d+) users", text)[1])
-        run["by raw"] = float(re.search(r"([\d.]+) times the raw", text)[1])
+        for name, rate, raw, ratio in re.findall(r"^(.+?) +(\d+) +(\d+) +(\d+\.\d+)$", text, re.M):
+            run |= {f"{name}, rate": int(rate), f"{name}, raw": int(raw), f"{name}, ratio": float(ratio)}
         run["bytes"] = int(re.search(r"beyond the key.*: (\d+) bytes", text)[1])
         run["grown"] = int(re.search(r"grown meanwhile: (-?\d+) KiB", text)[1])
         runs.append(run)
         print(f"  {run}", flush=True)
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    guards = float(re.search(r"guards: ([\d.]+) %", output([program, "guards"]))[1])
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]} | {"guards": guards}
 
 
 def machine():

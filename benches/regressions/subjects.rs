@@ -1,6 +1,12 @@
 //! What `check` counts: calls of one kind, as many as it says. `check` lists the kinds.
 
-use std::{hint::black_box, time::Duration};
+use std::{
+    hint::black_box,
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    ops::Range,
+    time::{Duration, SystemTime},
+};
 
 use chrono::Utc;
 use last_seen::{Recorder, Settings, Tracker};
@@ -56,6 +62,42 @@ fn main() {
             // What its end costs depends on the second: who was written in it already is not written again.
             std::mem::forget(recorder);
         }
+        "Recorder::flush of 1,000 users whose record exists" => {
+            flushes(&tracker, calls, servers, "set seen_%USER% 0 604800 10 noreply\r\n1000000000\r\n");
+        }
+        "Recorder::flush of 1,000 users whom another process has written" => {
+            flushes(&tracker, calls, servers, "set seen_%USER% 0 604800 10 noreply\r\n%SECOND%\r\n");
+        }
+        "Recorder::flush of 1,000 users without a record" => {
+            flushes(&tracker, calls, servers, "delete seen_%USER% noreply\r\n");
+        }
         unknown => panic!("no subject {unknown:?}"),
     }
+}
+
+/// Queues and writes 1,000 users each time. Before that another client has done this for each of them, at hardly any cost:
+/// it sends what stands ready but for the time.
+fn flushes(tracker: &Tracker, calls: usize, server: &str, prepared: &str) {
+    const USERS: Range<usize> = 1_000..2_000;
+    let mut other = BufReader::new(TcpStream::connect(server).unwrap());
+    let second = prepared.find("%SECOND%").map(|at| at - "%USER%".len() + "1000".len());
+    let prepared = prepared.replace("%SECOND%", "1000000000");
+    let mut commands: Vec<u8> =
+        USERS.flat_map(|user| prepared.replace("%USER%", &user.to_string()).into_bytes()).collect();
+    let length = commands.len() / USERS.len();
+    commands.extend_from_slice(b"mn\r\n");
+    let recorder = Recorder::new(tracker.clone());
+    for _ in 0..calls {
+        USERS.for_each(|user| recorder.seen(user));
+        if let Some(second) = second {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().to_string();
+            for command in commands.chunks_exact_mut(length) {
+                command[second..second + now.len()].copy_from_slice(now.as_bytes());
+            }
+        }
+        other.get_mut().write_all(&commands).unwrap();
+        other.read_line(&mut String::new()).unwrap();
+        recorder.flush().unwrap();
+    }
+    assert_eq!(recorder.stats().written, (calls * USERS.len()) as u64);
 }
