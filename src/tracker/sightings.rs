@@ -93,7 +93,8 @@ impl Tracker {
         // After the records: a sign-out in between has changed the record, or else is found here.
         let tombstones =
             self.tombstones::<L>(store, asked.iter().map(|(sighting, _)| &sighting.key), now).await;
-        let (mut writing, mut writes, mut added) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writing, mut writes) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
+        let mut added = Vec::new();
         for ((mut sighting, record), tombstone) in asked.into_iter().zip(tombstones) {
             let is_known = tombstone.is_ok();
             let tombstone = match tombstone {

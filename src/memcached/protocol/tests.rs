@@ -120,6 +120,31 @@ fn values_are_the_same_in_whatever_pieces_they_come() {
 }
 
 #[test]
+fn a_write_is_sent_as_memcached_documents_it() {
+    arbtest(|u| {
+        let (flags, expiry, cas) = (u.arbitrary()?, u.int_in_range(1..=MAX_RELATIVE)?, u.arbitrary()?);
+        let (word, when) = *u.choose(&[
+            ("set", When::Always),
+            ("add", When::Absent),
+            ("replace", When::Unchanged(0)),
+            ("cas", When::Unchanged(cas)),
+        ])?;
+        let (key, bytes) = (Key::new("seen_", "alice").unwrap(), value(u)?);
+        let mut sent = Vec::new();
+        let write = Write { home: None, key, value: Value { flags, bytes: bytes.clone() }, expiry, when };
+        Change::Store(&write).write(&mut sent);
+        let (word, cas) = match (word, cas) {
+            ("cas", 0) => ("replace", String::new()),
+            ("cas", cas) => ("cas", format!(" {cas}")),
+            _ => (word, String::new()),
+        };
+        let head = format!("{word} seen_alice {flags} {expiry} {}{cas}\r\n", bytes.len());
+        assert_eq!(sent, [head.as_bytes(), &bytes, b"\r\n"].concat());
+        Ok(())
+    });
+}
+
+#[test]
 fn changes_are_the_same_in_whatever_pieces_their_answers_come() {
     const ANSWERS: [(&str, Option<bool>); 6] = [
         ("STORED", Some(true)),
