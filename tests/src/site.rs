@@ -1,7 +1,8 @@
 //! What every web example does, whatever its framework: one suite, with a site of each.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::Instant,
@@ -43,7 +44,12 @@ macro_rules! site_tests {
 
             #[test]
             fn ctrl_c_ends_it_and_nothing_is_lost() {
-                $crate::site::ctrl_c_ends_it_and_nothing_is_lost(&$program.into(), $background);
+                $crate::site::a_signal_ends_it_and_nothing_is_lost(&$program.into(), "INT", $background);
+            }
+
+            #[test]
+            fn sigterm_ends_it_and_nothing_is_lost() {
+                $crate::site::a_signal_ends_it_and_nothing_is_lost(&$program.into(), "TERM", $background);
             }
         }
     };
@@ -116,19 +122,32 @@ pub fn a_silent_memcached_is_not_known(program: &PathBuf, background: bool) {
     }
 }
 
-pub fn ctrl_c_ends_it_and_nothing_is_lost(program: &PathBuf, background: bool) {
+pub fn a_signal_ends_it_and_nothing_is_lost(program: &PathBuf, signal: &str, background: bool) {
+    // A browser keeps its connection for the next request.
+    a_signal_ends_it_while_open(program, signal, background, |site| site.open("/health", "\r\n\r\nok"));
+}
+
+/// Returns what `open` has opened. The signal comes while it is open.
+pub fn a_signal_ends_it_while_open<T>(
+    program: &PathBuf,
+    signal: &str,
+    background: bool,
+    open: impl FnOnce(&Site) -> T,
+) -> T {
     let memcached = Memcached::start();
     let variables = [("LAST_SEEN_SERVERS", &*memcached.address()), ("LAST_SEEN_FLUSH_INTERVAL", "60s")];
     let site = Site::start(program, &variables);
     let mut alice = site.signed_in("alice");
+    let opened = open(&site);
     let long_ago = "1700000000";
     memcached.set("seen_alice", 0, long_ago.as_bytes());
     alice.get("/");
     let stored = || memcached.raw("get seen_alice");
     assert_eq!(stored().contains(long_ago), background, "{}", stored());
-    let status = within(secs(10), || site.interrupt());
+    let status = site.ended_by(signal);
     assert_eq!(status.success(), background, "{status}");
     assert!(stored().contains("VALUE seen_alice") && !stored().contains(long_ago), "{}", stored());
+    opened
 }
 
 fn on_both_stores(program: &PathBuf, check: impl Fn(&Site)) {
@@ -139,16 +158,16 @@ fn on_both_stores(program: &PathBuf, check: impl Fn(&Site)) {
 }
 
 /// An example that runs, ended by its handle.
-struct Site {
+pub struct Site {
     child: Child,
-    address: String,
+    pub address: String,
     /// Kept open: some frameworks say more.
     _said: BufReader<ChildStdout>,
 }
 
 impl Site {
     #[track_caller]
-    fn start(program: &PathBuf, variables: &[(&str, &str)]) -> Self {
+    pub fn start(program: &PathBuf, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program);
         command.arg("127.0.0.1:0").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -162,12 +181,12 @@ impl Site {
         site
     }
 
-    fn visitor(&self) -> Browser {
+    pub fn visitor(&self) -> Browser {
         Browser::new(&self.address)
     }
 
     #[track_caller]
-    fn signed_in(&self, name: &str) -> Browser {
+    pub fn signed_in(&self, name: &str) -> Browser {
         let mut browser = self.visitor();
         let page = browser.submit("/sign-in", &[("user", name)]);
         assert_eq!(page.status, 303, "{page:?}");
@@ -177,15 +196,43 @@ impl Site {
 
     /// What the page says of a user to somebody who is not signed in.
     #[track_caller]
-    fn shown(&self, user: &str) -> (String, String) {
+    pub fn shown(&self, user: &str) -> (String, String) {
         row(&self.visitor().get("/"), user)
     }
 
-    /// Ctrl-C. The status is a success where the program ended by itself.
-    fn interrupt(mut self) -> ExitStatus {
-        let status = Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status();
+    #[track_caller]
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(secs(30))).unwrap();
+        stream
+    }
+
+    /// Asks for `path`, and leaves the connection open as soon as the answer has `part` in it.
+    #[track_caller]
+    pub fn open(&self, path: &str, part: &str) -> TcpStream {
+        let mut stream = self.connect();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address).unwrap();
+        let mut answer = String::new();
+        while !answer.contains(part) {
+            let mut piece = [0; 4_096];
+            let length = stream.read(&mut piece).unwrap();
+            assert_ne!(length, 0, "no {part:?} in {answer:?}");
+            answer += &String::from_utf8_lossy(&piece[..length]);
+        }
+        stream
+    }
+
+    #[track_caller]
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
-        self.child.wait().unwrap()
+    }
+
+    /// Returns how it ended: with success if the program did so itself, and not the signal.
+    #[track_caller]
+    pub fn ended_by(mut self, signal: &str) -> ExitStatus {
+        self.signal(signal);
+        eventually(|| self.child.try_wait().unwrap())
     }
 }
 

@@ -7,6 +7,7 @@
 
 #[path = "../../page/mod.rs"]
 mod page;
+mod shutdown;
 
 use axum::{
     Extension, Form, Router,
@@ -41,9 +42,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}/", listener.local_addr()?);
-    let interrupted = async { drop(tokio::signal::ctrl_c().await) };
-    axum::serve(listener, app).with_graceful_shutdown(interrupted).await?;
-    recorder.close()?; // writes what is pending
+    shutdown::serve(listener, app, async {}).await?;
+    // Writes what is queued, and blocks while it does.
+    if let Err(error) = tokio::task::spawn_blocking(move || recorder.close()).await? {
+        eprintln!("the last sightings are lost: {error}");
+    }
     Ok(())
 }
 

@@ -8,6 +8,8 @@ mod board;
 mod guard;
 mod pages;
 mod session;
+#[path = "../../axum/src/shutdown.rs"]
+mod shutdown;
 
 use std::{sync::Arc, thread};
 
@@ -36,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let recorder = Recorder::new(tracker.clone());
     let board = Arc::new(Board::new(tracker.settings().online_timeout()));
-    let following = thread::spawn({
+    thread::spawn({
         let (board, tracker) = (board.clone(), tracker.clone());
         move || board.follow(&tracker)
     });
@@ -60,13 +62,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}/", listener.local_addr()?);
-    let interrupted = async move {
-        drop(tokio::signal::ctrl_c().await);
-        board.close(); // ends the event streams, which would keep the server
-    };
-    axum::serve(listener, app).with_graceful_shutdown(interrupted).await?;
-    recorder.close()?; // writes what is pending
-    following.join().map_err(|_| "the feed broke off")?;
+    let end_events = async { board.close() };
+    shutdown::serve(listener, app, end_events).await?;
+    // Writes what is queued, and blocks while it does.
+    if let Err(error) = tokio::task::spawn_blocking(move || recorder.close()).await? {
+        eprintln!("the last sightings are lost: {error}");
+    }
     Ok(())
 }
 
