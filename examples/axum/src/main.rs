@@ -2,12 +2,17 @@
 //!
 //! With `LAST_SEEN_SERVERS=127.0.0.1:11211` the records are in memcached; stop it, and the page says so.
 //!
+//! A WebSocket to `/socket` keeps its user online for as long as it is open, without a request: `socket.rs`.
+//!
 //! `Tracker` has no place in an async handler: it blocks the thread, and with it every other request there, as
 //! long as memcached takes to answer. `AsyncTracker` has the same verbs and waits without.
 
 #[path = "../../page/mod.rs"]
 mod page;
 mod shutdown;
+mod socket;
+
+use std::time::Duration;
 
 use axum::{
     Extension, Form, Router,
@@ -20,6 +25,9 @@ use axum::{
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use last_seen::{AsyncTracker, Error, Recorder, SeenLayer, Tracker};
 use serde::Deserialize;
+use tokio::sync::watch;
+
+use socket::Sockets;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,6 +36,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => Tracker::in_memory(),
     };
     let recorder = Recorder::new(tracker.clone());
+    let (stop, stopping) = watch::channel(());
+    // A user whose network is gone goes offline soon after the window; and proxies end what is silent for a minute.
+    let ping_interval = (tracker.settings().online_timeout() / 3).min(Duration::from_secs(30));
+    let sockets = Sockets { recorder: recorder.clone(), stopping, ping_interval };
     let app = Router::new()
         .route("/", get(home))
         .route("/sign-in", post(sign_in))
@@ -35,6 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(SeenLayer::new(recorder.clone(), identify))
         // Added after the layer, so not recorded: a page that polls is open, but nobody need be before it.
         .route("/poll", get(poll))
+        .route("/socket", get(socket::open).with_state(sockets))
         .route("/health", get(|| async { "ok" }))
         // The last one is the outermost: it runs before the one that records.
         .layer(middleware::from_fn(authenticate))
@@ -42,7 +55,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}/", listener.local_addr()?);
-    shutdown::serve(listener, app, async {}).await?;
+    let end_sockets = async {
+        stop.send_replace(());
+        stop.closed().await; // until no socket is open
+    };
+    shutdown::serve(listener, app, end_sockets).await?;
     // Writes what is queued, and blocks while it does.
     if let Err(error) = tokio::task::spawn_blocking(move || recorder.close()).await? {
         eprintln!("the last sightings are lost: {error}");
