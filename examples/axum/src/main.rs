@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let recorder = Recorder::new(tracker.clone());
     let (stop, stopping) = watch::channel(());
-    // A user whose network is gone goes offline soon after the window; and proxies end what is silent for a minute.
+    // A user whose network is gone goes offline within two windows; and proxies end what is silent for a minute.
     let ping_interval = (tracker.settings().online_timeout() / 3).min(Duration::from_secs(30));
     let sockets = Sockets { recorder: recorder.clone(), stopping, ping_interval };
     let app = Router::new()

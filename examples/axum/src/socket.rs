@@ -26,7 +26,7 @@ pub(crate) struct Sockets {
     pub(crate) recorder: Recorder,
     /// Changes when the site is about to stop. Each open socket has a clone.
     pub(crate) stopping: watch::Receiver<()>,
-    /// How often a client is pinged. It has as long to answer.
+    /// How often a client is pinged. One that does not answer two in a row is gone.
     pub(crate) ping_interval: Duration,
 }
 
@@ -51,22 +51,23 @@ async fn hold(
     let mut pings = interval(ping_interval);
     // By default a program that was suspended would make up for its pings at once, with no time to answer them.
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut answered = true;
+    let mut unanswered = 0;
     let (code, reason) = loop {
         tokio::select! {
-            biased; // What has arrived is read before the next ping asks whether anything has.
+            biased; // What has arrived is read before the next ping.
             () = guard.wait_ended() => break (close_code::POLICY, "signed out"),
             _ = stopping.changed() => break (close_code::AWAY, "the site stops"),
             message = socket.recv() => match message {
-                Some(Ok(_)) => answered = true, // a pong, or anything else
+                Some(Ok(_)) => unanswered = 0, // a pong, or anything else
                 Some(Err(_)) | None => return,
             },
             _ = pings.tick() => {
-                // A network that is gone closes no connection.
-                if !answered {
+                // A network that is gone closes no connection. Not after one ping: a program that was suspended
+                // may hear of the time before it hears of the answer.
+                if unanswered == 2 {
                     return;
                 }
-                answered = false;
+                unanswered += 1;
                 let ping = socket.send(Message::Ping(Bytes::new()));
                 if !matches!(timeout(ping_interval, ping).await, Ok(Ok(()))) {
                     return;

@@ -52,8 +52,8 @@ fn a_program_that_was_suspended_gives_its_clients_time_to_answer() {
     assert!(matches!(socket.read().unwrap(), Message::Ping(_)));
     socket.flush().unwrap();
     site.signal("STOP");
-    // The time of three pings.
-    thread::sleep(ms(6_500));
+    // The time of four pings.
+    thread::sleep(ms(8_500));
     site.signal("CONT");
     for _ in 0..3 {
         assert!(matches!(socket.read().unwrap(), Message::Ping(_)));
