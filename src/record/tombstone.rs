@@ -1,6 +1,7 @@
 //! What a sign-out or a `forget` leaves beside the record for a day, against sightings from before that are still to be
 //! written somewhere. No name is kept, but a hash of it.
 
+use arrayvec::ArrayString;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -29,12 +30,12 @@ pub(crate) struct Tombstone {
 impl Key {
     /// Of the record's tombstone, which lies on the record's server. With a value as long as ours it has the size of a
     /// record, so that the cache does not evict it before those.
-    pub(crate) fn tombstone(&self) -> Self {
+    pub(crate) fn tombstone(&self) -> ArrayString<21> {
         let md5 = md5::compute(self.as_str()).0;
         let mut text = *b"gone:0123456789abcdef";
         let encoded = BASE64.encode_slice(&md5[..12], &mut text[5..]);
         debug_assert_eq!(encoded, Ok(16));
-        Self::from(std::str::from_utf8(&text).unwrap_or_default())
+        ArrayString::from_byte_string(&text).unwrap_or_default()
     }
 }
 

@@ -88,7 +88,7 @@ impl Tracker {
             let known = before.as_ref().map(|item| Tombstone::read(&item.value.bytes, now));
             let tombstone = known.unwrap_or_default().with(kind, *until);
             let write = Write {
-                key: key.tombstone(),
+                key: Key::from(&*key.tombstone()),
                 home: Some(key.clone()),
                 value: tombstone.value(),
                 expiry: TOMBSTONE_TIMEOUT.num_seconds() as u32,
