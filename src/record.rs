@@ -209,12 +209,15 @@ pub(crate) struct Value {
 }
 
 /// The form that times are written in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     UnixSeconds,
     /// A pickled datetime without a zone, in local time.
     #[cfg(feature = "django")]
     NaiveDatetime,
+    /// A pickled datetime in UTC that says so.
+    #[cfg(feature = "django")]
+    AwareDatetime,
 }
 
 /// How times are written, and how they are understood.
@@ -242,7 +245,9 @@ impl Codec {
             Form::UnixSeconds => Value { flags: 0, bytes: at.timestamp().to_string().into_bytes() },
             // Django's libraries give a pickle these flags.
             #[cfg(feature = "django")]
-            Form::NaiveDatetime => Value { flags: 1, bytes: pickle::write(at, self.zone).to_vec() },
+            Form::NaiveDatetime => Value { flags: 1, bytes: pickle::write_naive(at, self.zone).to_vec() },
+            #[cfg(feature = "django")]
+            Form::AwareDatetime => Value { flags: 1, bytes: pickle::write_aware(at).to_vec() },
         })
     }
 
@@ -257,7 +262,7 @@ impl Codec {
     ) -> Result<DateTime<Utc>> {
         let error = |source| Error::InvalidRecord { key: key.to_owned(), source };
         let unreadable = |why| error(InvalidRecordError::unreadable(flags, bytes, why));
-        let at = self.read(bytes).map_err(unreadable)?;
+        let (at, _) = self.read(bytes).map_err(unreadable)?;
         let ahead = TimeDelta::seconds(at.timestamp() - now.timestamp());
         if ahead > seconds(self.online_timeout) {
             return Err(error(InvalidRecordError::ahead(at, ahead)));
@@ -265,13 +270,18 @@ impl Codec {
         Ok(at)
     }
 
-    fn read(&self, bytes: &[u8]) -> Result<DateTime<Utc>, Option<&'static str>> {
+    /// The form of a value; `None` if it is no time, or one in a form that is only read.
+    pub(crate) fn form_of(&self, bytes: &[u8]) -> Option<Form> {
+        self.read(bytes).ok()?.1
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<(DateTime<Utc>, Option<Form>), Option<&'static str>> {
         if bytes.len() > MAX_VALUE {
             return Err(None);
         }
         if bytes.starts_with(b"\x80") || bytes.starts_with(b"cdatetime\n") {
             #[cfg(feature = "django")]
-            return pickle::read(bytes, self.zone).map_err(Some);
+            return pickle::read(bytes, self.zone).map(|(at, form)| (at, Some(form))).map_err(Some);
             #[cfg(not(feature = "django"))]
             return Err(Some("a pickle, which the feature `django` reads"));
         }
@@ -283,12 +293,13 @@ impl Codec {
     pub(crate) fn offline(&self, known: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let window = seconds(self.online_timeout) + CLOCK_SLACK;
         match self.form {
-            Form::UnixSeconds => {
+            #[cfg(feature = "django")]
+            Form::NaiveDatetime => local::offline(known, now, window, self.zone),
+            // Read as an instant by every reader.
+            _ => {
                 let offline = now - window;
                 known.is_none_or(|known| known > offline).then_some(offline)
             }
-            #[cfg(feature = "django")]
-            Form::NaiveDatetime => local::offline(known, now, window, self.zone),
         }
     }
 }

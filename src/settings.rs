@@ -95,7 +95,7 @@ impl Settings {
         Ok(Self::try_from(parse::RawSettings::from_env()?)?)
     }
 
-    /// The settings for an unchanged Django site: prefix `:1:seen_`, [`Format::Django`], sharding as its
+    /// The settings for an unchanged Django site that stores `datetime.now()`: prefix `:1:seen_`, [`Format::Django`], sharding as its
     /// `PyMemcacheCache` does it, and the site's `TIME_ZONE`, such as `"Europe/Berlin"`. A site with a
     /// `KEY_PREFIX` or `VERSION` has another prefix, `site:2:seen_` for example.
     ///
@@ -111,13 +111,28 @@ impl Settings {
     /// [`Error::Settings`](crate::Error::Settings) where there is no such zone.
     #[cfg(feature = "django")]
     pub fn django(time_zone: &str) -> Result<Self> {
-        let settings = Self::default()
-            .with_key_prefix(":1:seen_")
-            .with_format(Format::Django)
-            .with_time_zone(time_zone)
-            .with_sharding(Sharding::Pymemcache);
+        let settings = Self::django_aware().with_format(Format::Django).with_time_zone(time_zone);
         settings.codec()?;
         Ok(settings)
+    }
+
+    /// The settings for an unchanged Django site that has `USE_TZ = True` and stores `timezone.now()`: as
+    /// [`django`](Self::django) with [`Format::DjangoAware`], which needs no zone.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), last_seen::Error> {
+    /// use last_seen::{Settings, Tracker};
+    ///
+    /// let tracker = Tracker::new(Settings::django_aware().with_servers(["127.0.0.1:11211"]))?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "django")]
+    #[must_use]
+    pub fn django_aware() -> Self {
+        Self::default()
+            .with_key_prefix(":1:seen_")
+            .with_format(Format::DjangoAware)
+            .with_sharding(Sharding::Pymemcache)
     }
 
     /// Sets the servers: one or more of these, each as an item or in a comma-separated list, or `"memory:"` alone for
@@ -348,11 +363,25 @@ impl Settings {
             Format::UnixSeconds => Form::UnixSeconds,
             #[cfg(feature = "django")]
             Format::Django => Form::NaiveDatetime,
+            #[cfg(feature = "django")]
+            Format::DjangoAware => Form::AwareDatetime,
             #[cfg(not(feature = "django"))]
-            Format::Django => {
+            Format::Django | Format::DjangoAware => {
                 return Err(SettingsError::new("format", self.format, "it needs the feature `django`"));
             }
         };
         Ok(Codec { form, zone, online_timeout: self.online_timeout })
+    }
+}
+
+impl From<Form> for Format {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::UnixSeconds => Self::UnixSeconds,
+            #[cfg(feature = "django")]
+            Form::NaiveDatetime => Self::Django,
+            #[cfg(feature = "django")]
+            Form::AwareDatetime => Self::DjangoAware,
+        }
     }
 }

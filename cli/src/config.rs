@@ -29,8 +29,11 @@ pub(crate) fn settings(place: &Place) -> Result<Settings, Box<dyn Error + Send +
         Some(path) => from_file(path)?,
         None => Settings::from_env()?,
     };
-    if let Some(zone) = &place.django {
-        let site = Settings::django(zone)?;
+    let site = match &place.django {
+        Some(zone) => Some(Settings::django(zone)?),
+        None => place.django_aware.then(Settings::django_aware),
+    };
+    if let Some(site) = site {
         settings = settings
             .with_key_prefix(site.key_prefix())
             .with_format(site.format())

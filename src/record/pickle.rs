@@ -10,12 +10,12 @@ mod input;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
 use chrono_tz::Tz;
 
 use self::calls::{Global, Zone};
 use self::input::Input;
-use super::local::to_local;
+use super::{Form, local::to_local};
 
 type Result<T> = std::result::Result<T, &'static str>;
 
@@ -37,14 +37,15 @@ enum Value {
     /// A bool too: in Python it is a number.
     Int(i64),
     Str(Rc<str>),
-    /// The fields of a datetime, as [`write`] lays them out: the only bytes that occur.
+    /// The fields of a datetime, as [`state`] lays them out: the only bytes that occur.
     State([u8; 10]),
     Tuple(Rc<[Value]>),
     Global(Global),
     /// A timedelta, in microseconds. It is always an offset: a day at most.
     Delta(i64),
     Zone(Zone),
-    Instant(DateTime<Utc>),
+    /// Of a datetime without a zone or with one.
+    Instant(DateTime<Utc>, Form),
 }
 
 impl Value {
@@ -57,9 +58,9 @@ impl Value {
     }
 }
 
-/// The instant of a pickled datetime, or why the bytes are not one. A naive one is a local time
+/// The instant of a pickled datetime and its form, or why the bytes are not one. A naive one is a local time
 /// of `zone`.
-pub(crate) fn read(bytes: &[u8], zone: Tz) -> Result<DateTime<Utc>> {
+pub(crate) fn read(bytes: &[u8], zone: Tz) -> Result<(DateTime<Utc>, Form)> {
     if bytes.len() > MOST_BYTES {
         return Err("more than 1024 bytes");
     }
@@ -128,19 +129,36 @@ pub(crate) fn read(bytes: &[u8], zone: Tz) -> Result<DateTime<Utc>> {
         stack.push(value)?;
     }
     match (stack.pop()?, &stack.0[..], input.0) {
-        (Value::Instant(at), [], []) => Ok(at),
-        (Value::Instant(_), ..) => Err("more than a datetime"),
+        (Value::Instant(at, form), [], []) => Ok((at, form)),
+        (Value::Instant(..), ..) => Err("more than a datetime"),
         _ => Err("not a datetime"),
     }
 }
 
 /// What `cache.set(key, datetime.now())` stores on a site whose time zone is `zone`, in protocol 4,
 /// which every Python since 3.4 can load.
-///
-/// Python has no year 0 and no year 10,000: a local time out of its range becomes the nearest in it.
-pub(crate) fn write(at: DateTime<Utc>, zone: Tz) -> [u8; 53] {
+pub(crate) fn write_naive(at: DateTime<Utc>, zone: Tz) -> [u8; 53] {
     let (local, fold) = to_local(at, zone);
-    let state = match local.year() {
+    let mut bytes = *b"\x80\x04\x95\x2a\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\
+        \x93\x94C\x0a__________\x94\x85\x94R\x94.";
+    bytes[37..47].copy_from_slice(&state(local, fold));
+    bytes
+}
+
+/// What `cache.set(key, timezone.now())` stores on a site with `USE_TZ = True`, in protocol 4. Django 3.2 names UTC
+/// by pytz, and takes this one for the same.
+pub(crate) fn write_aware(at: DateTime<Utc>) -> [u8; 98] {
+    let mut bytes = *b"\x80\x04\x95\x57\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\
+        \x93\x94C\x0a__________\x94h\0\x8c\x08timezone\x94\x93\x94h\0\x8c\x09timedelta\x94\
+        \x93\x94K\0K\0K\0\x87\x94R\x94\x85\x94R\x94\x86\x94R\x94.";
+    bytes[37..47].copy_from_slice(&state(at.naive_utc(), false));
+    bytes
+}
+
+/// The fields of a datetime. Python has no year 0 and no year 10,000: a time out of its range becomes the nearest in
+/// it.
+fn state(local: NaiveDateTime, fold: bool) -> [u8; 10] {
+    match local.year() {
         ..1 => [0, 1, 1, 1, 0, 0, 0, 0, 0, 0],
         10_000.. => [0x27, 0x0f, 12, 31, 23, 59, 59, 0x0f, 0x42, 0x3f],
         year => {
@@ -157,11 +175,7 @@ pub(crate) fn write(at: DateTime<Utc>, zone: Tz) -> [u8; 53] {
             let [_, u2, u1, u0] = (local.nanosecond() / 1_000).min(999_999).to_be_bytes();
             [y1, y0, month, day, hour, minute, second, u2, u1, u0]
         }
-    };
-    let mut bytes = *b"\x80\x04\x95\x2a\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\
-        \x93\x94C\x0a__________\x94\x85\x94R\x94.";
-    bytes[37..47].copy_from_slice(&state);
-    bytes
+    }
 }
 
 struct Stack(Vec<Value>);

@@ -2,16 +2,19 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::local::{Zone, from_local};
+use super::{
+    Form,
+    local::{Zone, from_local},
+};
 
 /// Whole or decimal seconds, milliseconds and microseconds by magnitude, RFC 3339 and ISO 8601; a date
-/// without a zone is a local time of `zone`.
-pub(super) fn read(bytes: &[u8], zone: Zone) -> Option<DateTime<Utc>> {
+/// without a zone is a local time of `zone`. With the form, if that is written too.
+pub(super) fn read(bytes: &[u8], zone: Zone) -> Option<(DateTime<Utc>, Option<Form>)> {
     if let Some(seconds) = whole_seconds(bytes) {
-        return DateTime::from_timestamp(seconds, 0);
+        return Some((DateTime::from_timestamp(seconds, 0)?, Some(Form::UnixSeconds)));
     }
     let text = std::str::from_utf8(bytes).ok()?;
-    number(text).or_else(|| date(text, zone))
+    Some((number(text).or_else(|| date(text, zone))?, None))
 }
 
 /// The form that is written, at less cost than the others.

@@ -45,9 +45,13 @@ choices! {
         /// `unix-seconds`, the default: ASCII digits, which every client of every language reads.
         #[default]
         UnixSeconds = "unix-seconds",
-        /// `django`: what an unchanged Django site writes and reads, a pickled datetime in local time
+        /// `django`: what an unchanged Django site stores by `datetime.now()`, a pickled datetime in local time
         /// without a zone. Needs the feature `django`.
         Django = "django",
+        /// `django-aware`: what an unchanged Django site with `USE_TZ = True` stores by `timezone.now()`, a pickled
+        /// datetime in UTC that says so. Needs the feature `django`. Python compares a datetime of the one kind with
+        /// none of the other: [`StoredRecord::format`](crate::StoredRecord::format) tells which of the two a site stores.
+        DjangoAware = "django-aware",
     }
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::sightings::Outcome;
-use crate::error::Result;
+use crate::{error::Result, settings::Format};
 
 /// What [`Tracker::restore`](crate::Tracker::restore) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ pub struct RecordInfo {
 
 /// A value as the store keeps it.
 ///
-/// Serializes as `flags`, `bytes` (as in a byte string: ASCII, the other bytes as `\x80`), `expires_in_s`,
+/// Serializes as `flags`, `bytes` (as in a byte string: ASCII, the other bytes as `\x80`), `format`, `expires_in_s`,
 /// `idle_for_s` and `was_read` (each or null), `last_seen` (RFC 3339, or null) and `error` (an [`Error`](crate::Error), or null).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -54,6 +54,9 @@ pub struct StoredRecord {
     pub flags: u32,
     /// The bytes.
     pub bytes: Vec<u8>,
+    /// The format that these are of, whoever wrote them; `None` if they are no time, or one in a form that is only read.
+    /// A Django site whose format is not the one set here would fail on what is written here.
+    pub format: Option<Format>,
     /// How long it will be kept, in whole seconds; `None` for as long as there is room, without the feature `meta`, and
     /// from a server that does not tell.
     pub expires_in: Option<Duration>,
@@ -68,9 +71,10 @@ pub struct StoredRecord {
 
 impl Serialize for StoredRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("StoredRecord", 7)?;
+        let mut fields = serializer.serialize_struct("StoredRecord", 8)?;
         fields.serialize_field("flags", &self.flags)?;
         fields.serialize_field("bytes", &self.bytes.escape_ascii().to_string())?;
+        fields.serialize_field("format", &self.format.map(|format| format.to_string()))?;
         fields.serialize_field("expires_in_s", &self.expires_in.map(|left| left.as_secs()))?;
         fields.serialize_field("idle_for_s", &self.idle_for.map(|idle| idle.as_secs()))?;
         fields.serialize_field("was_read", &self.was_read)?;

@@ -111,6 +111,7 @@ impl Tracker {
         let stored = value.map(|value| StoredRecord {
             last_seen: self.shared.codec.decode(key.as_str(), value.flags, &value.bytes, Utc::now()),
             flags: value.flags,
+            format: self.shared.codec.form_of(&value.bytes).map(Into::into),
             bytes: value.bytes,
             expires_in: detail.expires_in,
             idle_for: detail.idle_for,

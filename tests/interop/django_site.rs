@@ -1,10 +1,10 @@
-//! The post's own Django site, run by a real server, unchanged: what it shows of the users that Rust saw, and
-//! what Rust knows of the users that it saw.
+//! The post's own Django site, run by a real server, unchanged, and the same with `timezone.now()`: what it shows of the
+//! users that Rust saw, and what Rust knows of the users that it saw.
 
 use std::{process::Command, time::Duration};
 
 use chrono::TimeDelta;
-use last_seen::{Settings, Tracker};
+use last_seen::{Format, Settings, Tracker};
 use last_seen_tests::{
     Memcached,
     http::{Browser, between},
@@ -22,24 +22,35 @@ pub struct Site {
     django: &'static str,
     backend: &'static str,
     time_zone: &'static str,
+    /// Whether it stores `timezone.now()`.
+    aware: bool,
     /// Django's `KEY_PREFIX` and `VERSION`.
     prefix: (&'static str, u32),
 }
 
 pub fn all() -> Vec<Site> {
-    let site = |django, backend, time_zone, prefix| Site { django, backend, time_zone, prefix };
+    let site = |django, backend, time_zone, prefix| Site { django, backend, time_zone, aware: false, prefix };
+    let aware =
+        |django, backend, time_zone, prefix| Site { aware: true, ..site(django, backend, time_zone, prefix) };
     vec![
         site("5.2", "PyMemcacheCache", "Europe/Berlin", ("", 1)),
         site("5.2", "PyLibMCCache", "America/Chicago", ("site", 2)),
         site("3.2", "PyMemcacheCache", "Asia/Kolkata", ("", 1)),
         site("3.2", "PyLibMCCache", "UTC", ("", 1)),
         site("3.2", "MemcachedCache", "Europe/Berlin", ("", 1)),
+        aware("5.2", "PyMemcacheCache", "Europe/Berlin", ("", 1)),
+        aware("5.2", "PyLibMCCache", "America/Chicago", ("site", 2)),
+        aware("4.2", "PyMemcacheCache", "UTC", ("", 1)),
+        aware("4.2", "PyLibMCCache", "Asia/Kolkata", ("", 1)),
+        aware("3.2", "PyMemcacheCache", "America/Chicago", ("", 1)),
+        aware("3.2", "PyLibMCCache", "Europe/Berlin", ("", 1)),
     ]
 }
 
 impl Site {
     pub fn name(&self) -> String {
-        format!("Django {} site, {}", self.django, self.backend)
+        let aware = if self.aware { "aware " } else { "" };
+        format!("Django {} {aware}site, {}", self.django, self.backend)
     }
 
     fn command(&self, program: &str, memcached: &Memcached, database: &Temporary) -> Command {
@@ -49,13 +60,23 @@ impl Site {
         command.env("MEMCACHE_SERVERS", memcached.address()).env("DATABASE", &database.0);
         command.env("BACKEND", self.backend).env("TIME_ZONE", self.time_zone).env("PORT", "0");
         command.env("CACHE_KEY_PREFIX", self.prefix.0).env("CACHE_VERSION", self.prefix.1.to_string());
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("APP", if self.aware { "members_aware" } else { "members" });
         command
     }
 
     /// As the site's Rust neighbour is set up: the zone, and the prefix where it is not Django's default.
     fn tracker(&self, memcached: &Memcached) -> Tracker {
-        let mut settings = Settings::django(self.time_zone).unwrap().with_servers([memcached.address()]);
+        self.tracker_of(memcached, if self.aware { Format::DjangoAware } else { Format::Django })
+    }
+
+    fn tracker_of(&self, memcached: &Memcached, format: Format) -> Tracker {
+        let mut settings = match format {
+            Format::DjangoAware => Settings::django_aware(),
+            _ => Settings::django(self.time_zone).unwrap(),
+        };
+        settings = settings.with_servers([memcached.address()]);
         if self.prefix != ("", 1) {
             settings = settings.with_key_prefix(format!("{}:{}:seen_", self.prefix.0, self.prefix.1));
         }
@@ -65,6 +86,8 @@ impl Site {
 
 struct Both {
     tracker: Tracker,
+    /// Set up for the other kind of site.
+    other: Tracker,
     /// Alice's, signed in once.
     browser: Browser,
     /// Of somebody who is not signed in, and so is not seen.
@@ -84,14 +107,19 @@ pub fn check(site: &Site, row: &mut Row) {
     row.version = format!("{version}, {}", site.time_zone);
 
     let tracker = site.tracker(&memcached);
-    let mut both = Both { tracker, browser: Browser::new(&address), visitor: Browser::new(&address) };
+    let other = site.tracker_of(&memcached, if site.aware { Format::Django } else { Format::DjangoAware });
+    let mut both = Both { tracker, other, browser: Browser::new(&address), visitor: Browser::new(&address) };
+    // Django 3.2 names UTC by pytz.
+    let same = !site.aware || site.django != "3.2";
     row.check("signed in", || both.who_signs_in_to_django_is_online_in_rust("alice"));
+    row.check("signed in", || both.rust_writes_what_django_writes("alice", same));
     row.check("signed in", || both.who_signs_in_to_django_is_online_in_rust("josé"));
     row.check("page", || both.whom_rust_saw_is_online_on_djangos_page());
     row.check("online", || both.agree_on_online());
     row.check("timesince", || both.timesince_reads_right());
     row.check("signed out", || both.who_signed_out_in_rust_is_offline_on_djangos_page());
     row.check("forgotten", || both.who_is_forgotten_in_rust_was_never_seen_by_django());
+    row.check("wrong format", || both.the_wrong_format_is_seen_before_it_hurts());
 }
 
 impl Both {
@@ -104,6 +132,15 @@ impl Both {
         let seen = self.tracker.last_seen(user).unwrap().unwrap();
         assert!(before <= seen && seen.timestamp() <= now().timestamp(), "{seen}, after {before}");
         assert_eq!(self.shown(user), ("0 minutes ago".to_owned(), true));
+    }
+
+    /// But for the protocol's number: 4, which older Pythons can load too.
+    fn rust_writes_what_django_writes(&mut self, user: &str, same: bool) {
+        let stored = self.tracker.inspect(user).unwrap().stored.unwrap();
+        let written = self.tracker.preview(user, stored.last_seen.unwrap()).unwrap().stored.unwrap();
+        assert_eq!((stored.flags, stored.format), (written.flags, written.format));
+        let bytes = [&stored.bytes[..1], &[4], &stored.bytes[2..]].concat();
+        assert_eq!(bytes == written.bytes, same, "{} {}", bytes.escape_ascii(), written.bytes.escape_ascii());
     }
 
     fn whom_rust_saw_is_online_on_djangos_page(&mut self) {
@@ -162,6 +199,23 @@ impl Both {
         assert!(self.tracker.forget("alice").unwrap());
         assert_eq!(self.shown("alice"), ("awhile ago".to_owned(), false));
         assert!(!self.tracker.forget("alice").unwrap());
+    }
+
+    /// Of a user that Django wrote, before anything is written here.
+    fn the_wrong_format_is_seen_before_it_hurts(&mut self) {
+        self.sign_in("alice");
+        let stored = self.other.inspect("alice").unwrap().stored.unwrap();
+        assert_eq!(stored.format, Some(self.tracker.settings().format()));
+        // An aware one is read right in any case; of a naive one this has no zone.
+        if stored.format == Some(Format::DjangoAware) {
+            assert!(self.other.online("alice").unwrap());
+        }
+
+        // What happens to who does not look: a page that Django cannot make, for as long as the record is there.
+        self.other.seen("josé").unwrap();
+        assert_eq!(self.visitor.get("/").status, 500);
+        self.tracker.seen("josé").unwrap();
+        assert!(self.shown("josé").1);
     }
 
     #[track_caller]

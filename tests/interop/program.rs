@@ -38,7 +38,12 @@ pub fn everything_is_installed() {
         .filter(|command| !std::env::split_paths(&path).any(|folder| folder.join(command).is_file()))
         .map(str::to_owned)
         .collect();
-    let files = ["django52/bin/gunicorn", "django32/bin/gunicorn", "node/node_modules/memjs"];
+    let files = [
+        "django52/bin/gunicorn",
+        "django42/bin/gunicorn",
+        "django32/bin/gunicorn",
+        "node/node_modules/memjs",
+    ];
     let files = files.into_iter().map(|file| cache().join(file));
     missing.extend(files.filter(|file| !file.exists()).map(|file| file.display().to_string()));
     assert!(missing.is_empty(), "missing: {}; run tests/interop/install", missing.join(", "));

@@ -10,7 +10,8 @@ const COLUMNS: [&str; 8] =
     ["writes", "reads", "online", "signed out", "forgotten", "typed values", "names", "cache gone"];
 
 /// The columns of the table of Django sites.
-const SITE_COLUMNS: [&str; 6] = ["signed in", "page", "online", "timesince", "signed out", "forgotten"];
+const SITE_COLUMNS: [&str; 7] =
+    ["signed in", "page", "online", "timesince", "signed out", "forgotten", "wrong format"];
 
 pub struct Report {
     filter: Option<String>,

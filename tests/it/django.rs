@@ -9,6 +9,11 @@ use last_seen_tests::Memcached;
 const NAIVE: &[u8] = b"\x80\x04\x95*\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\x93\x94C\n\
     \x07\xea\x03\x1d\x0c\"8\x0c\n\x14\x94\x85\x94R\x94.";
 
+/// The same with `timezone.now()` of a site with `USE_TZ = True`, from protocol 5.
+const AWARE: &[u8] = b"\x80\x05\x95W\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\x93\x94C\n\
+    \x07\xea\x03\x1d\x0c\"8\x0c\n\x14\x94h\0\x8c\x08timezone\x94\x93\x94h\0\x8c\ttimedelta\x94\x93\x94\
+    K\0K\0K\0\x87\x94R\x94\x85\x94R\x94\x86\x94R\x94.";
+
 fn site(memcached: &Memcached, zone: &str) -> Tracker {
     Tracker::new(Settings::django(zone).unwrap().with_servers([memcached.address()])).unwrap()
 }
@@ -96,12 +101,55 @@ fn a_pickle_of_something_else_is_an_error_that_says_what_it_is() {
 fn an_aware_datetime_is_the_time_that_it_says() {
     let memcached = Memcached::start();
     let tracker = site(&memcached, "America/Chicago");
-    // datetime.now(timezone.utc), as a site with USE_TZ writes it.
-    let bytes = b"\x80\x05\x95W\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\x93\x94C\n\
-        \x07\xea\x03\x1d\x0c\"8\x0c\n\x14\x94h\0\x8c\x08timezone\x94\x93\x94h\0\x8c\ttimedelta\x94\x93\x94\
-        K\0K\0K\0\x87\x94R\x94\x85\x94R\x94\x86\x94R\x94.";
-    memcached.set(":1:seen_alice", 1, bytes);
+    memcached.set(":1:seen_alice", 1, AWARE);
     assert_eq!(tracker.last_seen("alice").unwrap(), Some(utc("2026-03-29T12:34:56.789012Z")));
+}
+
+#[test]
+fn an_aware_record_is_what_a_django_with_use_tz_writes_in_any_zone() {
+    let memcached = Memcached::start();
+    for zone in ["UTC", "America/Chicago"] {
+        let settings = Settings::django_aware().with_time_zone(zone).with_servers([memcached.address()]);
+        let tracker = Tracker::new(settings).unwrap();
+        tracker.seen_at("alice", utc("2026-03-29T12:34:56.789012Z")).unwrap();
+        let record = tracker.inspect("alice").unwrap();
+        let stored = record.stored.unwrap();
+        assert_eq!((record.key.as_str(), stored.flags, stored.bytes.len()), (":1:seen_alice", 1, 98));
+        assert_eq!(stored.bytes[..2], *b"\x80\x04");
+        assert_eq!(stored.bytes[2..], AWARE[2..]);
+        assert_eq!(stored.format, Some(Format::DjangoAware));
+    }
+}
+
+#[test]
+fn a_sign_out_of_an_aware_site_is_five_minutes_and_five_seconds_ago() {
+    let memcached = Memcached::start();
+    let tracker = Tracker::new(Settings::django_aware().with_servers([memcached.address()])).unwrap();
+    tracker.seen("alice").unwrap();
+    assert!(tracker.online("alice").unwrap());
+    tracker.sign_out("alice").unwrap();
+    assert!(!tracker.online("alice").unwrap());
+    let ago = Utc::now() - tracker.last_seen("alice").unwrap().unwrap();
+    assert!((305..315).contains(&ago.num_seconds()), "{ago}");
+}
+
+#[test]
+fn the_format_of_a_record_is_told_whoever_wrote_it_and_whatever_is_set() {
+    let memcached = Memcached::start();
+    for tracker in [site(&memcached, "UTC"), memcached.tracker()] {
+        for (value, format) in [
+            (NAIVE, Some(Format::Django)),
+            (AWARE, Some(Format::DjangoAware)),
+            (b"1774787696", Some(Format::UnixSeconds)),
+            (b"1774787696789", None),
+            (b"2026-03-29T12:34:56Z", None),
+            (b"soon", None),
+        ] {
+            memcached.set(tracker.inspect("alice").unwrap().key.as_str(), 1, value);
+            let stored = tracker.inspect("alice").unwrap().stored.unwrap();
+            assert_eq!(stored.format, format, "{}", value.escape_ascii());
+        }
+    }
 }
 
 #[test]

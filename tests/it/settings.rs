@@ -193,7 +193,7 @@ fn a_word_that_is_no_choice_is_refused() {
     );
     assert_eq!(
         refused_file("format = 'pickle'"),
-        r#"setting format = "pickle": it is one of "unix-seconds", "django""#
+        r#"setting format = "pickle": it is one of "unix-seconds", "django", "django-aware""#
     );
     assert_eq!(refused_file("format = 5"), "setting format = 5: text is needed");
     for sharding in ["ketama", "pymemcache", "libmemcached", "python-memcached"] {
@@ -214,10 +214,23 @@ fn a_zone_that_does_not_exist_is_refused() {
     assert_eq!(settings.sharding(), Sharding::Pymemcache);
 }
 
+#[cfg(feature = "django")]
+#[test]
+fn an_aware_site_differs_from_a_naive_one_in_the_format_and_needs_no_zone() {
+    let aware = Settings::django_aware();
+    assert_eq!(aware.format(), Format::DjangoAware);
+    assert_eq!(aware.clone().with_format(Format::Django), Settings::django("UTC").unwrap());
+    let file = "format = 'django-aware'\nkey_prefix = ':1:seen_'\nsharding = 'pymemcache'";
+    assert_eq!(toml::from_str::<Settings>(file).unwrap(), aware);
+}
+
 #[cfg(not(feature = "django"))]
 #[test]
 fn what_needs_the_feature_is_refused_by_its_name() {
-    assert_eq!(refused_file("format = 'django'"), "setting format = django: it needs the feature `django`");
+    for format in ["django", "django-aware"] {
+        let told = format!("setting format = {format}: it needs the feature `django`");
+        assert_eq!(refused_file(&format!("format = '{format}'")), told);
+    }
     assert_eq!(
         refused_file("time_zone = 'Europe/Berlin'"),
         r#"setting time_zone = "Europe/Berlin": any zone but UTC needs the feature `django`"#

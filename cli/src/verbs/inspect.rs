@@ -36,7 +36,7 @@ pub(crate) fn inspect(tracker: &Tracker, user: &str, json: bool, out: &mut Out) 
     let found = tracker.inspect(user)?;
     let last_seen = found.stored.as_ref().map(|stored| &stored.last_seen);
     let at = last_seen.and_then(|at| at.as_ref().ok().copied()).unwrap_or_else(Utc::now);
-    let formats = [Format::UnixSeconds, Format::Django];
+    let formats = [Format::UnixSeconds, Format::Django, Format::DjangoAware];
     // A time before 1970 is written in no format.
     let written = |format| written(tracker.settings(), format, user, at, &found).ok();
     let formats: Vec<Written> = formats.into_iter().filter_map(written).collect();
@@ -45,15 +45,26 @@ pub(crate) fn inspect(tracker: &Tracker, user: &str, json: bool, out: &mut Out) 
     } else {
         print(tracker, user, &found, &formats, out);
     }
-    match last_seen {
-        Some(Err(error)) => {
-            if !json {
-                out.complain_of(error);
-            }
-            Ok(FAILED)
-        }
-        _ => Ok(DONE),
+    let Some(stored) = &found.stored else { return Ok(DONE) };
+    let other_format = other_format(stored, tracker.settings().format());
+    if !json {
+        stored.last_seen.as_ref().err().into_iter().for_each(|error| out.complain_of(error));
+        other_format.iter().for_each(|told| out.complain(told));
     }
+    Ok(if stored.last_seen.is_err() || other_format.is_some() { FAILED } else { DONE })
+}
+
+/// What happens if a program with the settings here writes beside the Django site that wrote this.
+fn other_format(stored: &StoredRecord, here: Format) -> Option<String> {
+    let (call, option) = match stored.format.filter(|format| *format != here)? {
+        Format::Django => ("datetime.now()", "--django ZONE"),
+        Format::DjangoAware => ("timezone.now()", "--django-aware"),
+        _ => return None,
+    };
+    Some(format!(
+        "the record is a Django site's that stores {call}, and the format set here is \"{here}\": the site's pages \
+         fail with a TypeError for every user that is written so; use {option}"
+    ))
 }
 
 /// As a program that is set up for the format would have written the time: the settings here for the format
@@ -68,6 +79,7 @@ fn written(
     let settings = match format {
         format if format == here.format() => here.clone(),
         Format::Django => Settings::django(here.time_zone())?.with_servers(here.servers().iter().cloned()),
+        Format::DjangoAware => Settings::django_aware().with_servers(here.servers().iter().cloned()),
         _ => Settings::default().with_format(format).with_servers(here.servers().iter().cloned()),
     };
     // Their sharding may not go with the servers here: weights are ketama's.
@@ -100,6 +112,10 @@ fn print(tracker: &Tracker, user: &str, found: &RecordInfo, formats: &[Written],
                 stored.expires_in.map_or("never".into(), |left| remaining(left.as_secs()).into()),
             );
             fact("bytes", bytes(&stored.bytes).into());
+            fact(
+                "format",
+                stored.format.map_or("none that is written".into(), |format| format.to_string().into()),
+            );
             fact("decodes to", decoded(tracker, &stored.last_seen));
         }
     }

@@ -134,7 +134,8 @@ fn inspect_shows_the_record_and_how_each_format_would_have_written_it() {
     assert_eq!((&line["user"], &line["key"]), (&json!("alice"), &json!("seen_alice")));
     assert_eq!((&line["stored"]["flags"], &line["stored"]["bytes"]), (&json!(2), &json!("1795489200123")));
     assert_eq!(line["stored"]["expires_in_s"], json!(null));
-    assert_eq!(line["formats"].as_array().unwrap().len(), 2);
+    assert_eq!(line["stored"]["format"], json!(null));
+    assert_eq!(line["formats"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -146,14 +147,49 @@ fn inspect_tells_which_format_it_is_and_where_django_looks() {
     assert_eq!(shown[2..4], ["key :1:seen_alice", "flags 1"]);
     assert!(shown[4].starts_with("expires in "), "{}", shown[4]);
     assert!(shown[5].ends_with(r#"\x94\x85\x94R\x94.", 53 bytes"#), "{}", shown[5]);
+    assert_eq!(shown[6], "format django");
     assert!(
-        shown[6].starts_with("decodes to 20") && shown[6].ends_with("Z, just now, online"),
+        shown[7].starts_with("decodes to 20") && shown[7].ends_with("Z, just now, online"),
         "{}",
-        shown[6]
+        shown[7]
     );
-    assert!(shown[7].starts_with(r#"as unix-seconds seen_alice, flags 0, "1"#), "{}", shown[7]);
-    assert!(shown[8].starts_with(r#"as django :1:seen_alice, flags 1, "\x80"#), "{}", shown[8]);
-    assert!(shown[8].ends_with(", as it is stored"), "{}", shown[8]);
+    assert!(shown[8].starts_with(r#"as unix-seconds seen_alice, flags 0, "1"#), "{}", shown[8]);
+    assert!(shown[9].starts_with(r#"as django :1:seen_alice, flags 1, "\x80"#), "{}", shown[9]);
+    assert!(shown[9].ends_with(", as it is stored"), "{}", shown[9]);
+    assert!(shown[10].starts_with(r#"as django-aware :1:seen_alice, flags 1, "\x80"#), "{}", shown[10]);
+}
+
+#[test]
+fn inspect_with_the_format_of_another_kind_of_django_site_says_which_and_fails() {
+    let memcached = Memcached::start();
+    let naive = &["--django", "Europe/Berlin"][..];
+    let aware = &["--django-aware"][..];
+    let digits = &["--prefix", ":1:seen_"][..];
+    for (stored, call, option) in
+        [(naive, "datetime.now()", "--django ZONE"), (aware, "timezone.now()", "--django-aware")]
+    {
+        run(&memcached, &[stored, &["seen", "alice"]].concat()).lines(0);
+        for set in [naive, aware, digits] {
+            let inspected = run(&memcached, &[set, &["inspect", "alice"]].concat());
+            if set == stored {
+                assert_eq!((inspected.code, inspected.err.as_str()), (Some(0), ""));
+                continue;
+            }
+            // Without the site's zone its naive time is another one, which is said too.
+            let told = inspected.err.lines().last().unwrap_or_default();
+            let call = format!("last-seen: the record is a Django site's that stores {call}, ");
+            assert!(told.starts_with(&call) && told.ends_with(&format!("; use {option}")), "{inspected:?}");
+            assert_eq!(inspected.code, Some(2));
+            run(&memcached, &[set, &["inspect", "alice", "--json"]].concat()).json(2);
+        }
+    }
+}
+
+#[test]
+fn a_site_is_of_one_kind() {
+    let memcached = Memcached::start();
+    let both = run(&memcached, &["--django", "UTC", "--django-aware", "show", "alice"]).refused();
+    assert!(both.contains("cannot be used with"), "{both}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::super::local::from_local;
-use super::{Result, Value};
+use super::{Form, Result, Value};
 
 pub(super) const NOT_ALLOWED: &str = "a call that is not allowed";
 
@@ -51,8 +51,10 @@ pub(super) fn call(function: Global, args: &[Value], site: Tz) -> Result<Value> 
     use Value::{Delta, Int, None, State, Str};
 
     Ok(match (function, args) {
-        (Global::DateTime, [state] | [state, None]) => datetime(state, Zone::Named(site))?,
-        (Global::DateTime, [state, Value::Zone(zone)]) => datetime(state, *zone)?,
+        (Global::DateTime, [state] | [state, None]) => {
+            datetime(state, Zone::Named(site), Form::NaiveDatetime)?
+        }
+        (Global::DateTime, [state, Value::Zone(zone)]) => datetime(state, *zone, Form::AwareDatetime)?,
         (Global::Encode, [Str(text), Str(codec)]) if **codec == *"latin1" => State(encode(text)?),
         // As Python keeps them: minus one hour is minus one day and 23 hours.
         (Global::TimeDelta, [Int(d @ -1..=0), Int(s @ 0..86_400), Int(us @ 0..1_000_000)]) => {
@@ -82,7 +84,7 @@ fn named(key: &str) -> Result<Value> {
     Ok(Value::Zone(Zone::Named(zone)))
 }
 
-fn datetime(state: &Value, zone: Zone) -> Result<Value> {
+fn datetime(state: &Value, zone: Zone, form: Form) -> Result<Value> {
     let state = match state {
         Value::State(state) => *state,
         // Python 2 wrote the bytes as a str.
@@ -90,7 +92,7 @@ fn datetime(state: &Value, zone: Zone) -> Result<Value> {
         _ => return Err(NOT_ALLOWED),
     };
     let at = instant(state, zone).ok_or("a time that does not exist")?;
-    Ok(Value::Instant(at))
+    Ok(Value::Instant(at, form))
 }
 
 fn instant(state: [u8; 10], zone: Zone) -> Option<DateTime<Utc>> {

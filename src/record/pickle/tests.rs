@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::{America, Asia, Europe, Tz};
 
 use super::super::local::{from_local, to_local};
-use super::{read, write};
+use super::{Form, read, write_aware, write_naive};
 
 struct Golden {
     name: &'static str,
@@ -62,7 +62,7 @@ fn naive(text: &str) -> NaiveDateTime {
 
 /// A naive datetime in protocol 4.
 fn pickled(text: &str, fold: bool) -> Vec<u8> {
-    let mut bytes = write(naive(text).and_utc(), Tz::UTC).to_vec();
+    let mut bytes = write_naive(naive(text).and_utc(), Tz::UTC).to_vec();
     bytes[39] |= u8::from(fold) << 7;
     bytes
 }
@@ -72,8 +72,8 @@ fn every_golden_pickle_loads_to_its_value() {
     for zone in [Tz::UTC, Europe::Berlin, America::Chicago, Asia::Kolkata] {
         for Golden { name, pickle, local, fold, east } in golden() {
             let expected = match east {
-                Some(east) => Ok((local - TimeDelta::microseconds(east)).and_utc()),
-                None => Ok(from_local(local, fold, zone).unwrap()),
+                Some(east) => Ok(((local - TimeDelta::microseconds(east)).and_utc(), Form::AwareDatetime)),
+                None => Ok((from_local(local, fold, zone).unwrap(), Form::NaiveDatetime)),
             };
             let expected = if name == "du_utc" { Err("a global that is not allowed") } else { expected };
             assert_eq!(read(&pickle, zone), expected, "{name} {}", pickle.escape_ascii());
@@ -89,11 +89,16 @@ fn what_django_stores_is_written_byte_for_byte() {
         if golden.east.is_none() && golden.pickle.len() == 53 {
             golden.pickle[1] = 4;
             golden.pickle[39] &= 0x7f;
-            assert_eq!(write(golden.local.and_utc(), Tz::UTC)[..], golden.pickle);
+            assert_eq!(write_naive(golden.local.and_utc(), Tz::UTC)[..], golden.pickle);
             compared += 1;
         }
     }
     assert_eq!(compared, 4);
+    // Of CPython 3.11 in protocol 4.
+    let aware = b"\x80\x04\x95W\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\x93\x94C\n\
+        \x07\xea\x03\x1d\x0c\"8\x0c\n\x14\x94h\0\x8c\x08timezone\x94\x93\x94h\0\x8c\ttimedelta\x94\x93\x94\
+        K\0K\0K\0\x87\x94R\x94\x85\x94R\x94\x86\x94R\x94.";
+    assert_eq!(write_aware(utc("2026-03-29T12:34:56.789012Z")), *aware);
 }
 
 #[test]
@@ -107,8 +112,8 @@ fn the_repeated_hour_is_written_and_read_with_its_fold() {
     for (pickle, at) in
         [(first, utc("2026-10-25T00:30:56.789012Z")), (second, utc("2026-10-25T01:30:56.789012Z"))]
     {
-        assert_eq!(write(at, Europe::Berlin)[..], pickle);
-        assert_eq!(read(&pickle, Europe::Berlin), Ok(at));
+        assert_eq!(write_naive(at, Europe::Berlin)[..], pickle);
+        assert_eq!(read(&pickle, Europe::Berlin), Ok((at, Form::NaiveDatetime)));
     }
 }
 
@@ -134,7 +139,7 @@ fn a_naive_datetime_is_a_local_time_of_the_site() {
         (Tz::UTC, "2026-03-29T02:30:00", true, "2026-03-29T02:30:00Z"),
     ] {
         let (expected, context) = (utc(expected), format!("{local} {fold} in {zone}"));
-        assert_eq!(read(&pickled(local, fold), zone), Ok(expected), "{context}");
+        assert_eq!(read(&pickled(local, fold), zone), Ok((expected, Form::NaiveDatetime)), "{context}");
         let there_and_back = to_local(expected, zone);
         assert_eq!(from_local(there_and_back.0, there_and_back.1, zone), Some(expected), "{context}");
     }
@@ -146,7 +151,8 @@ fn whatever_is_written_is_read_back() {
         let start = utc("2026-01-01T00:00:00.000001Z");
         for step in 0..20_000 {
             let at = start + TimeDelta::seconds(step * 1_777);
-            assert_eq!(read(&write(at, zone), zone), Ok(at), "in {zone}");
+            assert_eq!(read(&write_naive(at, zone), zone), Ok((at, Form::NaiveDatetime)), "in {zone}");
+            assert_eq!(read(&write_aware(at), zone), Ok((at, Form::AwareDatetime)), "in {zone}");
         }
     }
 }
@@ -157,7 +163,8 @@ fn the_ends_of_time_are_no_panic() {
         for at in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
             let (local, fold) = to_local(at, zone);
             from_local(local, fold, zone);
-            write(at, zone);
+            write_naive(at, zone);
+            write_aware(at);
         }
         for local in [NaiveDateTime::MIN, NaiveDateTime::MAX] {
             from_local(local, false, zone);
@@ -165,12 +172,13 @@ fn the_ends_of_time_are_no_panic() {
         }
     }
     let last = naive("9999-12-31T23:59:59.999999").and_utc();
-    assert_eq!(write(utc("9999-12-31T23:59:00Z"), Asia::Tokyo), write(last, Tz::UTC));
+    assert_eq!(write_naive(utc("9999-12-31T23:59:00Z"), Asia::Tokyo), write_naive(last, Tz::UTC));
     let first = naive("0001-01-01T00:00:00").and_utc();
-    assert_eq!(write(utc("0001-01-01T01:00:00Z"), America::Chicago), write(first, Tz::UTC));
+    assert_eq!(write_naive(utc("0001-01-01T01:00:00Z"), America::Chicago), write_naive(first, Tz::UTC));
     let leap_second = naive("2016-12-31T23:59:60.5").and_utc();
     let second = naive("2016-12-31T23:59:59.999999").and_utc();
-    assert_eq!(read(&write(leap_second, Tz::UTC), Tz::UTC), Ok(second));
+    assert_eq!(read(&write_naive(leap_second, Tz::UTC), Tz::UTC), Ok((second, Form::NaiveDatetime)));
+    assert_eq!(read(&write_aware(leap_second), Tz::UTC), Ok((second, Form::AwareDatetime)));
 }
 
 #[test]
@@ -192,7 +200,7 @@ fn zones_that_the_golden_pickles_lack() {
         let pickle = [state, zone, b"\x86R."].concat();
         let expected = at - TimeDelta::hours(hours_east);
         let site = "Etc/GMT-5".parse().unwrap();
-        assert_eq!(read(&pickle, site), Ok(expected), "{}", pickle.escape_ascii());
+        assert_eq!(read(&pickle, site).map(|(at, _)| at), Ok(expected), "{}", pickle.escape_ascii());
     }
 }
 

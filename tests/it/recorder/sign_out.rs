@@ -140,6 +140,7 @@ fn what_another_process_has_queued_undoes_no_sign_out_and_no_forget() {
     let memcached = Memcached::start();
     queued_elsewhere(memcached.settings());
     queued_elsewhere(memcached.settings().with_key_prefix("django_").with_format(Format::Django));
+    queued_elsewhere(memcached.settings().with_key_prefix("aware_").with_format(Format::DjangoAware));
 }
 
 #[test]

@@ -14,6 +14,10 @@ MIDDLEWARE = [
 ]
 # --- end ---
 
+# The site that stores timezone.now() differs in its middleware and its model.
+APP = os.environ.get("APP", "members")
+MIDDLEWARE[-1] = MIDDLEWARE[-1].replace("members", APP)
+
 BACKEND = os.environ.get("BACKEND", "PyMemcacheCache")  # PyLibMCCache, or MemcachedCache in 3.2
 
 CACHES = {
@@ -39,7 +43,8 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
-    "members",
+    APP,
+    "mysite",
 ]
 
 TEMPLATES = [

@@ -1,7 +1,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from members.views import members
+from mysite.views import members
 
 urlpatterns = [
     path("", members, name="members"),

@@ -1,8 +1,8 @@
+from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-
-from members.models import UserProfile
 
 
 class Command(BaseCommand):
@@ -12,7 +12,8 @@ class Command(BaseCommand):
         parser.add_argument("users", nargs="*", metavar="NAME:PASSWORD")
 
     def handle(self, *args, **options):
-        call_command("migrate", verbosity=0)
+        call_command("migrate", run_syncdb=True, verbosity=0)
+        profiles = apps.get_model(settings.APP, "UserProfile").objects
         for user in options["users"]:
             name, _, password = user.partition(":")
-            UserProfile.objects.create(user=User.objects.create_user(name, password=password))
+            profiles.create(user=User.objects.create_user(name, password=password))
