@@ -221,7 +221,7 @@ pub(crate) enum Form {
 }
 
 /// How times are written, and how they are understood.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Codec {
     pub(crate) form: Form,
     /// Of datetimes that carry none.
@@ -232,7 +232,7 @@ pub(crate) struct Codec {
 impl Codec {
     /// Writes Unix seconds, and takes a datetime without a zone for UTC.
     pub(crate) fn new(online_timeout: Duration) -> Self {
-        Self { form: Form::UnixSeconds, zone: local::UTC, online_timeout }
+        Self { form: Form::UnixSeconds, zone: Zone::UTC, online_timeout }
     }
 
     /// The value of a user seen at `at`: Unix seconds in ASCII, flags 0, which every stock client of every
@@ -245,7 +245,7 @@ impl Codec {
             Form::UnixSeconds => Value { flags: 0, bytes: at.timestamp().to_string().into_bytes() },
             // Django's libraries give a pickle these flags.
             #[cfg(feature = "django")]
-            Form::NaiveDatetime => Value { flags: 1, bytes: pickle::write_naive(at, self.zone).to_vec() },
+            Form::NaiveDatetime => Value { flags: 1, bytes: pickle::write_naive(at, &self.zone).to_vec() },
             #[cfg(feature = "django")]
             Form::AwareDatetime => Value { flags: 1, bytes: pickle::write_aware(at).to_vec() },
         })
@@ -281,11 +281,11 @@ impl Codec {
         }
         if bytes.starts_with(b"\x80") || bytes.starts_with(b"cdatetime\n") {
             #[cfg(feature = "django")]
-            return pickle::read(bytes, self.zone).map(|(at, form)| (at, Some(form))).map_err(Some);
+            return pickle::read(bytes, &self.zone).map(|(at, form)| (at, Some(form))).map_err(Some);
             #[cfg(not(feature = "django"))]
             return Err(Some("a pickle, which the feature `django` reads"));
         }
-        text::read(bytes, self.zone).ok_or(None)
+        text::read(bytes, &self.zone).ok_or(None)
     }
 
     /// What to store so that a user seen at `known` is offline at `now` for every reader; `None` where
@@ -294,7 +294,7 @@ impl Codec {
         let window = seconds(self.online_timeout) + CLOCK_SLACK;
         match self.form {
             #[cfg(feature = "django")]
-            Form::NaiveDatetime => local::offline(known, now, window, self.zone),
+            Form::NaiveDatetime => local::offline(known, now, window, &self.zone),
             // Read as an instant by every reader.
             _ => {
                 let offline = now - window;

@@ -50,10 +50,10 @@ pub(crate) struct Place {
     /// How the other programs choose between several servers
     #[arg(long, global = true, value_name = "NAME", value_parser = sharding())]
     pub(crate) sharding: Option<Sharding>,
-    /// The records of an unchanged Django site that stores datetime.now(), and its TIME_ZONE
+    /// The records of an unchanged Django site with naive datetimes, whose time zone this is
     #[arg(long, global = true, value_name = "ZONE")]
     pub(crate) django: Option<String>,
-    /// The records of an unchanged Django site that has USE_TZ = True and stores timezone.now()
+    /// The records of an unchanged Django site with aware datetimes
     #[arg(long, global = true, conflicts_with = "django")]
     pub(crate) django_aware: bool,
 }

@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
-use chrono_tz::Tz;
 
 use self::calls::{Global, Zone};
 use self::input::Input;
-use super::{Form, local::to_local};
+use super::{
+    Form,
+    local::{self, to_local},
+};
 
 type Result<T> = std::result::Result<T, &'static str>;
 
@@ -60,7 +62,7 @@ impl Value {
 
 /// The instant of a pickled datetime and its form, or why the bytes are not one. A naive one is a local time
 /// of `zone`.
-pub(crate) fn read(bytes: &[u8], zone: Tz) -> Result<(DateTime<Utc>, Form)> {
+pub(crate) fn read(bytes: &[u8], zone: &local::Zone) -> Result<(DateTime<Utc>, Form)> {
     if bytes.len() > MOST_BYTES {
         return Err("more than 1024 bytes");
     }
@@ -137,7 +139,7 @@ pub(crate) fn read(bytes: &[u8], zone: Tz) -> Result<(DateTime<Utc>, Form)> {
 
 /// What `cache.set(key, datetime.now())` stores on a site whose time zone is `zone`, in protocol 4,
 /// which every Python since 3.4 can load.
-pub(crate) fn write_naive(at: DateTime<Utc>, zone: Tz) -> [u8; 53] {
+pub(crate) fn write_naive(at: DateTime<Utc>, zone: &local::Zone) -> [u8; 53] {
     let (local, fold) = to_local(at, zone);
     let mut bytes = *b"\x80\x04\x95\x2a\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\
         \x93\x94C\x0a__________\x94\x85\x94R\x94.";
@@ -214,7 +216,7 @@ impl Stack {
         }
     }
 
-    fn reduce(&mut self, site: Tz) -> Result<Value> {
+    fn reduce(&mut self, site: &local::Zone) -> Result<Value> {
         match (self.pop()?, self.pop()?) {
             (Value::Tuple(args), Value::Global(function)) => calls::call(function, &args, site),
             _ => Err(calls::NOT_ALLOWED),

@@ -9,7 +9,7 @@ use super::{
 
 /// Whole or decimal seconds, milliseconds and microseconds by magnitude, RFC 3339 and ISO 8601; a date
 /// without a zone is a local time of `zone`. With the form, if that is written too.
-pub(super) fn read(bytes: &[u8], zone: Zone) -> Option<(DateTime<Utc>, Option<Form>)> {
+pub(super) fn read(bytes: &[u8], zone: &Zone) -> Option<(DateTime<Utc>, Option<Form>)> {
     if let Some(seconds) = whole_seconds(bytes) {
         return Some((DateTime::from_timestamp(seconds, 0)?, Some(Form::UnixSeconds)));
     }
@@ -23,7 +23,7 @@ fn whole_seconds(bytes: &[u8]) -> Option<i64> {
     (1..=11).contains(&bytes.len()).then(|| bytes.iter().try_fold(0, digit))?
 }
 
-fn date(text: &str, zone: Zone) -> Option<DateTime<Utc>> {
+fn date(text: &str, zone: &Zone) -> Option<DateTime<Utc>> {
     // The parser below takes longer years, signs and blanks too.
     if !text.as_bytes().iter().take(4).all(u8::is_ascii_digit) || text.as_bytes().get(4) != Some(&b'-') {
         return None;

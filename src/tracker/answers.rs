@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::sightings::Outcome;
@@ -41,6 +41,11 @@ pub struct RecordInfo {
     pub key: String,
     /// What is there; `None` where nothing is.
     pub stored: Option<StoredRecord>,
+    /// What the clocks of the setting `time_zone` show now: where a datetime without a zone is misread, compare it with the
+    /// site's own `datetime.now()`.
+    pub local_time: DateTime<FixedOffset>,
+    /// The folder of the file that has the rules of the zone, or `built in`.
+    pub zone_files: &'static str,
 }
 
 /// A value as the store keeps it.

@@ -118,7 +118,14 @@ impl Tracker {
             was_read: detail.was_read,
         });
         let server = self.store().server_of(key).to_owned();
-        RecordInfo { server, key: key.as_str().to_owned(), stored }
+        let zone = &self.shared.codec.zone;
+        RecordInfo {
+            server,
+            key: key.as_str().to_owned(),
+            stored,
+            local_time: zone.local(Utc::now()),
+            zone_files: zone.files(),
+        }
     }
 
     /// The time in a record, for who is about to change it. `None` if it cannot be read, or is ahead by more than clocks

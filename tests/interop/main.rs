@@ -16,6 +16,7 @@ mod program;
 mod records;
 mod report;
 mod stacks;
+mod zones;
 
 use std::{
     io::{self, Write},
@@ -26,10 +27,13 @@ use report::Report;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, flag, keys] = &arguments[..]
-        && flag == placement::FLAG
-    {
-        return match placement::print(keys) {
+    let answered = match &arguments[..] {
+        [_, flag, keys] if flag == placement::FLAG => Some(placement::print(keys)),
+        [_, flag] if flag == zones::FLAG => Some(zones::answer()),
+        _ => None,
+    };
+    if let Some(answered) = answered {
+        return match answered {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
     report.check("what is needed is installed", program::everything_is_installed);
     let placed = placement::every_key_is_where_the_real_clients_put_it;
     report.check("every key is where the real clients put it", placed);
+    report.check("zones: local times are Python's", zones::local_times_are_pythons);
+    report.check("zones: the folder in TZDIR comes first", zones::the_folder_in_tzdir_comes_first);
     for mut stack in stacks::all() {
         report.stack(stack.name, |row| records::check(&mut stack, row));
     }

@@ -46,12 +46,39 @@ pub(crate) fn inspect(tracker: &Tracker, user: &str, json: bool, out: &mut Out) 
         print(tracker, user, &found, &formats, out);
     }
     let Some(stored) = &found.stored else { return Ok(DONE) };
-    let other_format = other_format(stored, tracker.settings().format());
+    let settings = tracker.settings();
+    let doubt = other_format(stored, settings.format()).or_else(|| other_clock(stored, settings));
     if !json {
         stored.last_seen.as_ref().err().into_iter().for_each(|error| out.complain_of(error));
-        other_format.iter().for_each(|told| out.complain(told));
+        doubt.iter().for_each(|told| out.complain(told));
     }
-    Ok(if stored.last_seen.is_err() || other_format.is_some() { FAILED } else { DONE })
+    Ok(if stored.last_seen.is_err() || doubt.is_some() { FAILED } else { DONE })
+}
+
+/// Whether a local time is off by what only zones are off: quarters of an hour, up to 26 hours. When it was written can be
+/// told by when it expires.
+fn other_clock(stored: &StoredRecord, here: &Settings) -> Option<String> {
+    const QUARTER: i64 = 15 * 60;
+    if stored.format != Some(Format::Django) {
+        return None;
+    }
+    let written = here.last_seen_timeout().checked_sub(stored.expires_in?)?.as_secs();
+    let at = match &stored.last_seen {
+        Ok(at) => *at,
+        Err(last_seen::Error::InvalidRecord { source, .. }) => source.time()?,
+        Err(_) => return None,
+    };
+    let off = Utc::now().timestamp() - at.timestamp() - i64::try_from(written).ok()?;
+    let quarters = (off + QUARTER / 2).div_euclid(QUARTER);
+    let is_of_zones = (off - quarters * QUARTER).abs() <= 30 && (1..=104).contains(&quarters.abs());
+    is_of_zones.then(|| {
+        let (off, way) = (quarters.unsigned_abs() * 15, if quarters > 0 { "past" } else { "future" });
+        format!(
+            "the record was written {written} s ago, as its expiry tells, and its time is {} more in the {way}: if Django \
+             wrote it, its TIME_ZONE or its zone files are not those of this host",
+            remaining(off * 60).trim_start_matches("in ")
+        )
+    })
 }
 
 /// What happens if a program with the settings here writes beside the Django site that wrote this.
@@ -116,6 +143,11 @@ fn print(tracker: &Tracker, user: &str, found: &RecordInfo, formats: &[Written],
                 "format",
                 stored.format.map_or("none that is written".into(), |format| format.to_string().into()),
             );
+            if stored.format == Some(Format::Django) {
+                let (zone, files) = (tracker.settings().time_zone(), found.zone_files);
+                let now = found.local_time.format("%Y-%m-%d %H:%M:%S UTC%:z");
+                fact("time zone", format!("{zone}, now {now}, zone files {files}").into());
+            }
             fact("decodes to", decoded(tracker, &stored.last_seen));
         }
     }

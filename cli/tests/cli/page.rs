@@ -7,10 +7,11 @@ use crate::program::{shell, store};
 const PAGE: &str = include_str!("../../../docs/cli.md");
 
 /// What differs from run to run, with `9` for a digit and `9+` for some, and what is compared in its place.
-const VARYING: [(&str, &str); 11] = [
+const VARYING: [(&str, &str); 12] = [
     ("127.0.0.1:99999", "127.0.0.1:11211"),
     ("9999-99-99T99:99:99Z", "2026-11-24T03:00:00Z"),
     ("9999-99-99T99:99:99.9+Z", "2026-11-24T03:00:00Z"),
+    ("9999-99-99 99:99:99 UTC+99:99", "2026-11-24 04:00:00 UTC+01:00"),
     ("9999999999", "1795489200"),
     ("in 6d 23h", "in 7d 0h"),
     ("\"expires_in_s\":604799", "\"expires_in_s\":604800"),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use last_seen_tests::{Fake, Memcached};
 
-use crate::program::{on, run, store};
+use crate::program::{PROGRAM, Said, command, on, run, store};
 
 #[test]
 fn seen_says_nothing_and_show_tells() {
@@ -148,15 +148,61 @@ fn inspect_tells_which_format_it_is_and_where_django_looks() {
     assert!(shown[4].starts_with("expires in "), "{}", shown[4]);
     assert!(shown[5].ends_with(r#"\x94\x85\x94R\x94.", 53 bytes"#), "{}", shown[5]);
     assert_eq!(shown[6], "format django");
+    assert!(shown[7].starts_with("time zone Europe/Berlin, now 20"), "{}", shown[7]);
     assert!(
-        shown[7].starts_with("decodes to 20") && shown[7].ends_with("Z, just now, online"),
+        shown[8].starts_with("decodes to 20") && shown[8].ends_with("Z, just now, online"),
         "{}",
-        shown[7]
+        shown[8]
     );
-    assert!(shown[8].starts_with(r#"as unix-seconds seen_alice, flags 0, "1"#), "{}", shown[8]);
-    assert!(shown[9].starts_with(r#"as django :1:seen_alice, flags 1, "\x80"#), "{}", shown[9]);
-    assert!(shown[9].ends_with(", as it is stored"), "{}", shown[9]);
-    assert!(shown[10].starts_with(r#"as django-aware :1:seen_alice, flags 1, "\x80"#), "{}", shown[10]);
+    assert!(shown[9].starts_with(r#"as unix-seconds seen_alice, flags 0, "1"#), "{}", shown[9]);
+    assert!(shown[10].starts_with(r#"as django :1:seen_alice, flags 1, "\x80"#), "{}", shown[10]);
+    assert!(shown[10].ends_with(", as it is stored"), "{}", shown[10]);
+    assert!(shown[11].starts_with(r#"as django-aware :1:seen_alice, flags 1, "\x80"#), "{}", shown[11]);
+}
+
+#[test]
+fn inspect_tells_that_the_site_has_another_zone_or_other_zone_files() {
+    let memcached = Memcached::start();
+    let inspect = |zone| run(&memcached, &["--django", zone, "inspect", "alice"]);
+    for (here, there, off) in [
+        ("Etc/GMT+7", "Etc/GMT+8", "1h 0m more in the past"),
+        ("Etc/GMT+8", "Etc/GMT+7", "1h 0m more in the future"),
+        ("UTC", "Asia/Kolkata", "5h 30m more in the future"),
+        ("Asia/Kolkata", "Asia/Kathmandu", "15m 0s more in the future"),
+    ] {
+        run(&memcached, &["--django", there, "seen", "alice"]).lines(0);
+        let said = inspect(here);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.err.lines().last().unwrap().contains(&format!(" and its time is {off}: ")), "{said:?}");
+        inspect(there).lines(0);
+        run(&memcached, &["--django", there, "sign-out", "alice"]).lines(0);
+        inspect(there).lines(0);
+    }
+}
+
+/// Zone files of two hosts, one of them older: a zone that is an hour ahead there.
+#[test]
+fn inspect_tells_where_the_zone_files_are() {
+    let memcached = Memcached::start();
+    let folder = last_seen_tests::Folder::create();
+    let zones = std::path::PathBuf::from(folder.file("zoneinfo"));
+    std::fs::create_dir_all(zones.join("America")).unwrap();
+    std::fs::copy("/usr/share/zoneinfo/Etc/GMT+7", zones.join("America/Vancouver")).unwrap();
+    std::fs::copy("/usr/share/zoneinfo/Etc/GMT+8", zones.join("America/Winnipeg")).unwrap();
+    let command = |zone: &str, verb: &str| {
+        let mut command = command(PROGRAM, &memcached.address());
+        command.args(["--django", zone, verb, "alice"]).env("TZDIR", &zones);
+        Said::from(command.output().unwrap())
+    };
+    command("America/Vancouver", "seen").lines(0);
+    let shown = command("America/Vancouver", "inspect").lines(0);
+    let zone = shown.iter().find(|line| line.starts_with("time zone ")).unwrap();
+    assert!(zone.ends_with(&format!(" UTC-07:00, zone files {}", zones.display())), "{zone}");
+    let said = command("America/Winnipeg", "inspect");
+    assert!(
+        said.code == Some(2) && said.err.contains("or its zone files are not those of this host"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! All that a pickle may name and call.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use chrono_tz::Tz;
 
-use super::super::local::from_local;
+use super::super::local::{self, from_local};
 use super::{Form, Result, Value};
 
 pub(super) const NOT_ALLOWED: &str = "a call that is not allowed";
@@ -25,11 +24,11 @@ pub(super) enum Global {
     PytzFixedOffset,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Zone {
     /// Microseconds east of UTC.
     Fixed(i64),
-    Named(Tz),
+    Named(local::Zone),
 }
 
 pub(super) fn global(module: &[u8], name: &[u8]) -> Result<Value> {
@@ -47,14 +46,14 @@ pub(super) fn global(module: &[u8], name: &[u8]) -> Result<Value> {
     }))
 }
 
-pub(super) fn call(function: Global, args: &[Value], site: Tz) -> Result<Value> {
+pub(super) fn call(function: Global, args: &[Value], site: &local::Zone) -> Result<Value> {
     use Value::{Delta, Int, None, State, Str};
 
     Ok(match (function, args) {
         (Global::DateTime, [state] | [state, None]) => {
-            datetime(state, Zone::Named(site), Form::NaiveDatetime)?
+            datetime(state, &Zone::Named(site.clone()), Form::NaiveDatetime)?
         }
-        (Global::DateTime, [state, Value::Zone(zone)]) => datetime(state, *zone, Form::AwareDatetime)?,
+        (Global::DateTime, [state, Value::Zone(zone)]) => datetime(state, zone, Form::AwareDatetime)?,
         (Global::Encode, [Str(text), Str(codec)]) if **codec == *"latin1" => State(encode(text)?),
         // As Python keeps them: minus one hour is minus one day and 23 hours.
         (Global::TimeDelta, [Int(d @ -1..=0), Int(s @ 0..86_400), Int(us @ 0..1_000_000)]) => {
@@ -80,11 +79,11 @@ fn fixed(east: i64) -> Value {
 }
 
 fn named(key: &str) -> Result<Value> {
-    let zone = key.parse().map_err(|_| "a time zone that is not known")?;
+    let zone = local::named(key).map_err(|_| "a time zone that is not known")?;
     Ok(Value::Zone(Zone::Named(zone)))
 }
 
-fn datetime(state: &Value, zone: Zone, form: Form) -> Result<Value> {
+fn datetime(state: &Value, zone: &Zone, form: Form) -> Result<Value> {
     let state = match state {
         Value::State(state) => *state,
         // Python 2 wrote the bytes as a str.
@@ -95,7 +94,7 @@ fn datetime(state: &Value, zone: Zone, form: Form) -> Result<Value> {
     Ok(Value::Instant(at, form))
 }
 
-fn instant(state: [u8; 10], zone: Zone) -> Option<DateTime<Utc>> {
+fn instant(state: [u8; 10], zone: &Zone) -> Option<DateTime<Utc>> {
     let [y1, y0, month, day, hour, minute, second, u2, u1, u0] = state;
     let year = u16::from_be_bytes([y1, y0]);
     let fold = month & 0x80 != 0;
@@ -112,7 +111,7 @@ fn instant(state: [u8; 10], zone: Zone) -> Option<DateTime<Utc>> {
     )?;
     match zone {
         Zone::Fixed(east) => {
-            let utc = local.checked_sub_signed(TimeDelta::microseconds(east))?;
+            let utc = local.checked_sub_signed(TimeDelta::microseconds(*east))?;
             Some(utc.and_utc())
         }
         Zone::Named(zone) => from_local(local, fold, zone),
