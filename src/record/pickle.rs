@@ -1,7 +1,7 @@
 //! Pickled datetimes, as a Django site keeps them in memcached.
 //!
 //! This is no unpickler: it reads what Python 2.7 and 3.6 to 3.13 write for one
-//! `datetime.datetime`, and refuses everything else. Nothing is imported and nothing is executed:
+//! `datetime.datetime` or one number, and refuses everything else. Nothing is imported and nothing is executed:
 //! what a pickle may name and call stands in [`calls`].
 
 mod calls;
@@ -17,6 +17,7 @@ use self::input::Input;
 use super::{
     Form,
     local::{self, to_local},
+    text::by_magnitude,
 };
 
 type Result<T> = std::result::Result<T, &'static str>;
@@ -29,6 +30,7 @@ const MOST_VALUES: usize = 32;
 
 const NOTHING: &str = "a value that is not there";
 const TOO_MANY: &str = "too many values";
+const NO_TIME: &str = "a number that is no time";
 
 /// What a pickle can hold. A clone shares its text or tuple, and no tuple is ever in a tuple (no
 /// call takes one), so naming a value again and again makes nothing grow and nothing nest.
@@ -36,8 +38,10 @@ const TOO_MANY: &str = "too many values";
 enum Value {
     Mark,
     None,
-    /// A bool too: in Python it is a number.
     Int(i64),
+    Float(f64),
+    /// In Python a number too, and no time.
+    Bool,
     Str(Rc<str>),
     /// The fields of a datetime, as [`state`] lays them out: the only bytes that occur.
     State([u8; 10]),
@@ -60,9 +64,9 @@ impl Value {
     }
 }
 
-/// The instant of a pickled datetime and its form, or why the bytes are not one. A naive one is a local time
-/// of `zone`.
-pub(crate) fn read(bytes: &[u8], zone: &local::Zone) -> Result<(DateTime<Utc>, Form)> {
+/// The instant of a pickled datetime and its form, or of a number, or why the bytes are neither. A naive datetime is a
+/// local time of `zone`.
+pub(crate) fn read(bytes: &[u8], zone: &local::Zone) -> Result<(DateTime<Utc>, Option<Form>)> {
     if bytes.len() > MOST_BYTES {
         return Err("more than 1024 bytes");
     }
@@ -84,15 +88,17 @@ pub(crate) fn read(bytes: &[u8], zone: &local::Zone) -> Result<(DateTime<Utc>, F
             // MARK, NONE, NEWTRUE, NEWFALSE
             0x28 => Value::Mark,
             0x4e => Value::None,
-            0x88 => Value::Int(1),
-            0x89 => Value::Int(0),
+            0x88 | 0x89 => Value::Bool,
             // INT, LONG, BININT, BININT1, BININT2, LONG1
-            0x49 => Value::Int(input.decimal("")?),
+            0x49 => input.int()?,
             0x4c => Value::Int(input.decimal("L")?),
             0x4a => Value::Int(input.signed(4)?),
             0x4b => Value::Int(input.unsigned(1)?),
             0x4d => Value::Int(input.unsigned(2)?),
             0x8a => Value::Int(input.long()?),
+            // FLOAT, BINFLOAT
+            0x46 => Value::Float(input.float()?),
+            0x47 => Value::Float(f64::from_bits(u64::from_be_bytes(input.eight()?))),
             // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8, UNICODE
             0x8c => Value::Str(input.utf8(1)?),
             0x58 => Value::Str(input.utf8(4)?),
@@ -131,9 +137,23 @@ pub(crate) fn read(bytes: &[u8], zone: &local::Zone) -> Result<(DateTime<Utc>, F
         stack.push(value)?;
     }
     match (stack.pop()?, &stack.0[..], input.0) {
-        (Value::Instant(at, form), [], []) => Ok((at, form)),
-        (Value::Instant(..), ..) => Err("more than a datetime"),
+        (Value::Instant(at, form), [], []) => Ok((at, Some(form))),
+        (Value::Int(number), [], []) => Ok((by_magnitude(number, 0).ok_or(NO_TIME)?, None)),
+        (Value::Float(number), [], []) => Ok((seconds(number).ok_or(NO_TIME)?, None)),
+        (Value::Instant(..) | Value::Int(_) | Value::Float(_), ..) => Err("more than a datetime"),
         _ => Err("not a datetime"),
+    }
+}
+
+/// `time.time()`, to the microsecond; milliseconds and finer by magnitude.
+fn seconds(number: f64) -> Option<DateTime<Utc>> {
+    if !(0.0..1e18).contains(&number) {
+        return None;
+    }
+    if number < 1e11 {
+        DateTime::from_timestamp_micros((number * 1e6).round() as i64)
+    } else {
+        by_magnitude(number as i64, 0)
     }
 }
 

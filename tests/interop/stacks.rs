@@ -51,16 +51,16 @@ pub fn all() -> Vec<Stack> {
         built: None,
     };
     let django = |name, version, backend| Stack {
-        typed: &[("int", Time), ("datetime", Time)],
+        typed: &[("int", Time), ("float", Time), ("datetime", Time)],
         ..stack(name, "django/last_seen.py", Start::Django { version, backend })
     };
     vec![
         Stack {
-            typed: &[("int", Time), ("datetime", Time)],
+            typed: &[("int", Time), ("float", Time), ("datetime", Time), ("aware", Time)],
             ..stack("Python, pymemcache", "python/with_pymemcache.py", Start::Python)
         },
         Stack {
-            typed: &[("int", Time), ("str", Time), ("datetime", Time)],
+            typed: &[("int", Time), ("float", Time), ("str", Time), ("datetime", Time), ("isoformat", Time)],
             ..stack("Python, pylibmc", "python/with_pylibmc.py", Start::Python)
         },
         django("Django 5.2, PyMemcacheCache", "django52", "PyMemcacheCache"),
@@ -72,33 +72,91 @@ pub fn all() -> Vec<Stack> {
             ..django("Django 3.2, MemcachedCache", "django32", "MemcachedCache")
         },
         Stack {
-            typed: &[("int", Time), ("float", Time), ("DateTime", Refused)],
+            typed: &[
+                ("int", Time),
+                ("float", Time),
+                ("DateTime", Time),
+                ("DateTimeImmutable", Time),
+                ("in Shanghai", Refused),
+                ("serialize", Time),
+                ("DATE_ATOM", Time),
+                ("DATE_COOKIE", Time),
+                ("DATE_RFC2822", Time),
+            ],
             any_name: false,
             ..stack("PHP", "php/last_seen.php", Start::With("php"))
         },
         Stack {
-            typed: &[("Integer", Refused), ("Time", Refused)],
+            typed: &[
+                ("Integer", Time),
+                ("Float", Time),
+                ("Time", Time),
+                ("utc", Time),
+                ("to_s", Time),
+                ("httpdate", Time),
+                ("Hash", Refused),
+            ],
             ..stack("Ruby, dalli", "ruby/last_seen.rb", Start::With("ruby"))
         },
-        Stack { typed: &[("number", NotWritten)], ..stack("Node, memjs", "node/with_memjs.js", Start::Node) },
         Stack {
-            typed: &[("number", Time), ("Date", Refused), ("object", Refused)],
+            typed: &[
+                ("number", NotWritten),
+                ("toString", Time),
+                ("toUTCString", Time),
+                ("toISOString", Time),
+            ],
+            ..stack("Node, memjs", "node/with_memjs.js", Start::Node)
+        },
+        Stack {
+            typed: &[
+                ("number", Time),
+                ("Date", Time),
+                ("toString", Time),
+                ("toUTCString", Time),
+                ("toISOString", Time),
+                ("object", Refused),
+            ],
             ..stack("Node, memcached", "node/with_memcached.js", Start::Node)
         },
         Stack {
-            typed: &[("float", Time), ("hash", Refused)],
+            typed: &[("float", Time), ("hash", Refused), ("localtime", Refused)],
             ..stack("Perl, Cache::Memcached", "perl/with_cache_memcached.pl", Start::With("perl"))
         },
         Stack {
-            typed: &[("float", Time), ("hash", Refused)],
+            typed: &[("float", Time), ("hash", Refused), ("localtime", Refused)],
             ..stack("Perl, ::Fast", "perl/with_cache_memcached_fast.pl", Start::With("perl"))
         },
-        Stack { any_name: false, ..stack("Go", "go", Start::Go) },
         Stack {
-            typed: &[("Integer", Refused), ("Long", Refused), ("Date", Refused)],
+            typed: &[
+                ("String", Time),
+                ("RFC3339", Time),
+                ("RFC1123Z", Time),
+                ("RFC1123, UTC", Time),
+                ("RubyDate", Time),
+                ("UnixNano", Time),
+                ("json", Time),
+                ("RFC1123", Refused),
+                ("UnixDate", Refused),
+                ("ANSIC", Refused),
+                ("binary", Refused),
+            ],
+            any_name: false,
+            ..stack("Go", "go", Start::Go)
+        },
+        Stack {
+            typed: &[
+                ("Integer", Refused),
+                ("Long", Refused),
+                ("Date", Refused),
+                ("Date.toString", Refused),
+                ("Instant", Time),
+            ],
             ..stack("Java", "java", Start::Java)
         },
-        stack("shell, nc", "shell/last_seen.sh", Start::With("sh")),
+        Stack {
+            typed: &[("date", Refused), ("-u", Time), ("-Iseconds", Time), ("-R", Time)],
+            ..stack("shell, nc", "shell/last_seen.sh", Start::With("sh"))
+        },
     ]
 }
 
@@ -131,7 +189,8 @@ impl Stack {
         if self.built.is_none() {
             command.arg(program);
         }
-        command.env("MEMCACHE_SERVERS", server);
+        // Its CST is another one than Chicago's.
+        command.env("MEMCACHE_SERVERS", server).env("TZ", "Asia/Shanghai");
         command
     }
 }

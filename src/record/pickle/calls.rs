@@ -47,7 +47,7 @@ pub(super) fn global(module: &[u8], name: &[u8]) -> Result<Value> {
 }
 
 pub(super) fn call(function: Global, args: &[Value], site: &local::Zone) -> Result<Value> {
-    use Value::{Delta, Int, None, State, Str};
+    use Value::{Bool, Delta, Int, None, State, Str};
 
     Ok(match (function, args) {
         (Global::DateTime, [state] | [state, None]) => {
@@ -64,7 +64,7 @@ pub(super) fn call(function: Global, args: &[Value], site: &local::Zone) -> Resu
             Value::Global(Global::ZoneInfoUnpickle)
         }
         // The number says whether zoneinfo may take it from its cache.
-        (Global::ZoneInfoUnpickle, [Str(key), Int(0 | 1)]) => named(key)?,
+        (Global::ZoneInfoUnpickle, [Str(key), Int(0 | 1) | Bool]) => named(key)?,
         (Global::PytzUtc, []) => fixed(0),
         (Global::PytzZone, [Str(key)]) => named(key)?,
         // This one states its offset, so nobody has to look it up.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Result;
+use super::{Result, Value};
 
 const CUT_SHORT: &str = "cut short";
 const NUMBER: &str = "a number that cannot be read";
@@ -55,6 +55,25 @@ impl<'a> Input<'a> {
         let line = std::str::from_utf8(self.line()?).ok();
         let digits = line.and_then(|line| line.strip_suffix(suffix));
         digits.and_then(|digits| digits.parse().ok()).ok_or(NUMBER)
+    }
+
+    /// The same; in `00` and `01` Python has written a bool.
+    pub(super) fn int(&mut self) -> Result<Value> {
+        if self.0.starts_with(b"0") && self.0.get(2) == Some(&b'\n') {
+            self.line()?;
+            return Ok(Value::Bool);
+        }
+        Ok(Value::Int(self.decimal("")?))
+    }
+
+    /// A number in a line of its own, with a fraction or an exponent.
+    pub(super) fn float(&mut self) -> Result<f64> {
+        let line = std::str::from_utf8(self.line()?).ok();
+        line.and_then(|line| line.parse().ok()).ok_or(NUMBER)
+    }
+
+    pub(super) fn eight(&mut self) -> Result<[u8; 8]> {
+        self.take(8)?.try_into().map_err(|_| CUT_SHORT)
     }
 
     pub(super) fn utf8(&mut self, width: usize) -> Result<Rc<str>> {

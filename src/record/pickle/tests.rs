@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::super::local::{Zone, from_local, named, to_local};
+use super::super::{
+    local::{Zone, from_local, named, to_local},
+    text,
+};
 use super::{Form, read, write_aware, write_naive};
 
 const UTC: &Zone = &Zone::UTC;
@@ -82,13 +85,42 @@ fn every_golden_pickle_loads_to_its_value() {
     for zone in &zones() {
         for Golden { name, pickle, local, fold, east } in golden() {
             let expected = match east {
-                Some(east) => Ok(((local - TimeDelta::microseconds(east)).and_utc(), Form::AwareDatetime)),
-                None => Ok((from_local(local, fold, zone).unwrap(), Form::NaiveDatetime)),
+                Some(east) => {
+                    Ok(((local - TimeDelta::microseconds(east)).and_utc(), Some(Form::AwareDatetime)))
+                }
+                None => Ok((from_local(local, fold, zone).unwrap(), Some(Form::NaiveDatetime))),
             };
             let expected = if name == "du_utc" { Err("a global that is not allowed") } else { expected };
             assert_eq!(read(&pickle, zone), expected, "{name} {}", pickle.escape_ascii());
         }
     }
+}
+
+#[test]
+fn no_golden_pickle_is_missing() {
+    assert_eq!(golden().len(), 121);
+}
+
+/// Pickled numbers, and what Python says that they are.
+fn numbers() -> Vec<(Vec<u8>, &'static str)> {
+    let rows = include_str!("number-pickles.tsv").lines().filter(|row| !row.starts_with('#'));
+    rows.map(|row| row.split('\t').collect::<Vec<_>>()).map(|fields| (unhex(fields[1]), fields[2])).collect()
+}
+
+#[test]
+fn a_pickled_number_is_what_it_is_as_text_and_a_bool_is_none() {
+    let mut read_as_times = 0;
+    for (pickle, value) in numbers() {
+        let expected = text::plain(value, UTC);
+        assert_eq!(
+            read(&pickle, UTC).ok(),
+            expected.map(|at| (at, None)),
+            "{value} {}",
+            pickle.escape_ascii()
+        );
+        read_as_times += usize::from(expected.is_some());
+    }
+    assert_eq!(read_as_times, 6 * 8);
 }
 
 #[test]
@@ -123,7 +155,7 @@ fn the_repeated_hour_is_written_and_read_with_its_fold() {
         [(first, utc("2026-10-25T00:30:56.789012Z")), (second, utc("2026-10-25T01:30:56.789012Z"))]
     {
         assert_eq!(write_naive(at, &zone("Europe/Berlin"))[..], pickle);
-        assert_eq!(read(&pickle, &zone("Europe/Berlin")), Ok((at, Form::NaiveDatetime)));
+        assert_eq!(read(&pickle, &zone("Europe/Berlin")), Ok((at, Some(Form::NaiveDatetime))));
     }
 }
 
@@ -150,7 +182,7 @@ fn a_naive_datetime_is_a_local_time_of_the_site() {
     ] {
         let (expected, context) = (utc(expected), format!("{local} {fold} in {zone}"));
         let zone = &self::zone(zone);
-        assert_eq!(read(&pickled(local, fold), zone), Ok((expected, Form::NaiveDatetime)), "{context}");
+        assert_eq!(read(&pickled(local, fold), zone), Ok((expected, Some(Form::NaiveDatetime))), "{context}");
         let there_and_back = to_local(expected, zone);
         assert_eq!(from_local(there_and_back.0, there_and_back.1, zone), Some(expected), "{context}");
     }
@@ -162,8 +194,12 @@ fn whatever_is_written_is_read_back() {
         let start = utc("2026-01-01T00:00:00.000001Z");
         for step in 0..20_000 {
             let at = start + TimeDelta::seconds(step * 1_777);
-            assert_eq!(read(&write_naive(at, zone), zone), Ok((at, Form::NaiveDatetime)), "in {zone:?}");
-            assert_eq!(read(&write_aware(at), zone), Ok((at, Form::AwareDatetime)), "in {zone:?}");
+            assert_eq!(
+                read(&write_naive(at, zone), zone),
+                Ok((at, Some(Form::NaiveDatetime))),
+                "in {zone:?}"
+            );
+            assert_eq!(read(&write_aware(at), zone), Ok((at, Some(Form::AwareDatetime))), "in {zone:?}");
         }
     }
 }
@@ -188,8 +224,8 @@ fn the_ends_of_time_are_no_panic() {
     assert_eq!(write_naive(utc("0001-01-01T01:00:00Z"), &zone("America/Chicago")), write_naive(first, UTC));
     let leap_second = naive("2016-12-31T23:59:60.5").and_utc();
     let second = naive("2016-12-31T23:59:59.999999").and_utc();
-    assert_eq!(read(&write_naive(leap_second, UTC), UTC), Ok((second, Form::NaiveDatetime)));
-    assert_eq!(read(&write_aware(leap_second), UTC), Ok((second, Form::AwareDatetime)));
+    assert_eq!(read(&write_naive(leap_second, UTC), UTC), Ok((second, Some(Form::NaiveDatetime))));
+    assert_eq!(read(&write_aware(leap_second), UTC), Ok((second, Some(Form::AwareDatetime))));
 }
 
 #[test]
@@ -270,14 +306,15 @@ fn a_refusal_says_why() {
 #[test]
 fn no_change_of_a_byte_and_no_cut_is_a_panic() {
     // All values of each byte take a debug build 20 seconds.
-    let step = if cfg!(debug_assertions) { 5 } else { 1 };
-    for Golden { pickle, .. } in golden() {
+    let (step, berlin) = (if cfg!(debug_assertions) { 5 } else { 1 }, &zone("Europe/Berlin"));
+    let datetimes = golden().into_iter().map(|golden| golden.pickle);
+    for pickle in datetimes.chain(numbers().into_iter().map(|(pickle, _)| pickle)) {
         for end in 0..pickle.len() {
-            read(&pickle[..end], &zone("Europe/Berlin")).unwrap_err();
+            read(&pickle[..end], berlin).unwrap_err();
             let mut changed = pickle.clone();
             for byte in (0..=u8::MAX).skip(end % step).step_by(step) {
                 changed[end] = byte;
-                let _ = read(&changed, &zone("Europe/Berlin"));
+                let _ = read(&changed, berlin);
             }
         }
     }

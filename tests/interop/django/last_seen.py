@@ -45,7 +45,9 @@ import commands
 
 
 def naive(user, at, kind):
-    if kind == "datetime":
+    if kind == "float":
+        at += 0.25
+    elif kind == "datetime":
         at = timezone.now() + timezone.timedelta(seconds=at - int(time.time()))
         at = at.replace(microsecond=0)
     cache.set(f"seen_{user}", at, 604800)

@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +15,7 @@ import (
 )
 
 func answer(line string) (string, error) {
-	words := strings.Split(line, " ")
+	words := strings.SplitN(line, " ", 4)
 	switch words[0] {
 	case "seen":
 		at := time.Now()
@@ -43,12 +44,43 @@ func answer(line string) (string, error) {
 			return "false", nil
 		}
 		return "true", err
+	case "naive":
+		return "ok", naive(words[1], words[2], words[3])
 	case "version":
 		version, err := exec.Command("dpkg-query", "-W", "-f", "${Version}",
 			"golang-github-bradfitz-gomemcache-dev").Output()
 		return "gomemcache " + string(version), err
 	}
 	return "", fmt.Errorf("no command %s", words[0])
+}
+
+func naive(user, seconds, kind string) error {
+	number, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return err
+	}
+	at := time.Unix(number, 0)
+	var value []byte
+	switch kind {
+	case "String":
+		value = []byte(at.String())
+	case "UnixNano":
+		value = []byte(strconv.FormatInt(at.UnixNano(), 10))
+	case "json":
+		value, err = json.Marshal(at)
+	case "binary":
+		value, err = at.MarshalBinary()
+	case "RFC1123, UTC":
+		value = []byte(at.UTC().Format(time.RFC1123))
+	default:
+		formats := map[string]string{"RFC3339": time.RFC3339Nano, "RFC1123": time.RFC1123, "RFC1123Z": time.RFC1123Z,
+			"UnixDate": time.UnixDate, "RubyDate": time.RubyDate, "ANSIC": time.ANSIC}
+		value = []byte(at.Format(formats[kind]))
+	}
+	if err != nil {
+		return err
+	}
+	return cache.Set(&memcache.Item{Key: "seen_" + user, Value: value, Expiration: 604800})
 }
 
 func show(line string) {

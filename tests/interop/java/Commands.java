@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
 import java.util.Date;
 
 /** Answers commands, one a line; ../python/commands.py lists them. */
@@ -44,6 +45,8 @@ public class Commands {
             case "Integer": return (int) at;
             case "Long": return at;
             case "Date": return new Date(at * 1000);
+            case "Date.toString": return new Date(at * 1000).toString();
+            case "Instant": return Instant.ofEpochSecond(at).toString();
             default: throw new IllegalArgumentException("no kind " + kind);
         }
     }

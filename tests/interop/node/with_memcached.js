@@ -38,6 +38,9 @@ const naive = {
   number: (at) => at,
   Date: (at) => new Date(at * 1000),
   object: (at) => ({ at }),
+  toString: (at) => String(new Date(at * 1000)),
+  toUTCString: (at) => new Date(at * 1000).toUTCString(),
+  toISOString: (at) => new Date(at * 1000).toISOString(),
 };
 
 require("./commands").run({

@@ -31,12 +31,19 @@ async function forget(user) {
 }
 // --- end ---
 
+const naive = {
+  number: (at) => at,
+  toString: (at) => String(new Date(at * 1000)),
+  toUTCString: (at) => new Date(at * 1000).toUTCString(),
+  toISOString: (at) => new Date(at * 1000).toISOString(),
+};
+
 require("./commands").run({
   seen,
   lastSeen,
   online,
   signedOut,
   forget,
-  naive: (user, at) => cache.set(`seen_${user}`, at, { expires: 604800 }),
+  naive: (user, at, kind) => cache.set(`seen_${user}`, naive[kind](at), { expires: 604800 }),
   version: () => `memjs ${require("memjs/package.json").version}`,
 });

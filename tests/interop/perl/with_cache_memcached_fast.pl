@@ -43,7 +43,8 @@ use Commands;
 
 sub naive {
     my ($user, $at, $kind) = @_;
-    $cache->set("seen_$user", $kind eq 'float' ? $at + 0.25 : { at => $at }, 604_800);
+    my %value = (float => $at + 0.25, hash => { at => $at }, localtime => scalar localtime $at);
+    $cache->set("seen_$user", $value{$kind}, 604_800);
 }
 
 Commands::run("Cache::Memcached::Fast $Cache::Memcached::Fast::VERSION");

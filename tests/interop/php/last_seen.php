@@ -60,10 +60,16 @@ function answer(Memcached $cache, string $line): string
             return forget($cache, $user) ? 'true' : 'false';
         case 'naive':
             $at = (int) $words[2];
-            $value = match ($words[3]) {
+            $value = match (implode(' ', array_slice($words, 3))) {
                 'int' => $at,
                 'float' => $at + 0.25,
                 'DateTime' => new DateTime("@$at"),
+                'DateTimeImmutable' => (new DateTimeImmutable("@$at"))->setTimezone(new DateTimeZone('UTC')),
+                'in Shanghai' => (new DateTime("@$at"))->setTimezone(new DateTimeZone('Asia/Shanghai')),
+                'serialize' => serialize($at),
+                'DATE_ATOM' => date(DATE_ATOM, $at),
+                'DATE_COOKIE' => date(DATE_COOKIE, $at),
+                'DATE_RFC2822' => date(DATE_RFC2822, $at),
             };
             $cache->set("seen_$user", $value, 604800);
             return 'ok';

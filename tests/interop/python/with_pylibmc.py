@@ -46,7 +46,9 @@ import commands
 def naive(user, at, kind):
     value = {
         "int": at,
+        "float": at + 0.25,
         "str": str(at),
+        "isoformat": datetime.datetime.fromtimestamp(at).astimezone().isoformat(),
         "datetime": datetime.datetime.fromtimestamp(at, datetime.timezone.utc),
     }[kind]
     cache.set(f"seen_{user}", value, time=604800)

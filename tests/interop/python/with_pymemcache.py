@@ -47,7 +47,12 @@ import commands
 
 
 def naive(user, at, kind):
-    value = {"int": at, "datetime": datetime.datetime.utcfromtimestamp(at)}[kind]
+    value = {
+        "int": at,
+        "float": at + 0.25,
+        "datetime": datetime.datetime.utcfromtimestamp(at),
+        "aware": datetime.datetime.fromtimestamp(at, datetime.timezone.utc),
+    }[kind]
     cache.set(f"seen_{user}", value, expire=604800, noreply=False)
 
 

@@ -29,6 +29,7 @@ end
 # --- end ---
 
 require "logger"
+require "time"
 
 # Answers one command; python/commands.py lists them.
 def answer(line)
@@ -44,7 +45,17 @@ def answer(line)
     "ok"
   when "forget" then forget(user) ? true : false
   when "naive"
-    CACHE.set("seen_#{user}", kind == "Time" ? Time.at(at.to_i) : at.to_i, 604_800)
+    time = Time.at(at.to_i)
+    value = case kind
+            when "Integer" then at.to_i
+            when "Float" then at.to_i + 0.25
+            when "Time" then time
+            when "utc" then time.utc
+            when "to_s" then time.to_s
+            when "httpdate" then time.httpdate
+            when "Hash" then { at: at.to_i }
+            end
+    CACHE.set("seen_#{user}", value, 604_800)
     "ok"
   when "version" then "dalli #{Dalli::VERSION}"
   else raise "no command #{verb}"

@@ -47,6 +47,13 @@ answer() {
             ;;
         signed_out) signed_out "$2" >/dev/null && echo ok ;;
         forget) [ "$(forget "$2")" = DELETED ] && echo true || echo false ;;
+        naive)
+            case $4 in
+                date) value=$(LC_ALL=C date -d "@$3") ;;
+                *) value=$(LC_ALL=C date "$4" -d "@$3") ;;
+            esac
+            ask 'set seen_%s 0 604800 %d\r\n%s\r\n' "$2" ${#value} "$value" >/dev/null && echo ok
+            ;;
         version) nc -h 2>&1 | sed -n '1s/.*(\(.*\))/nc \1/p' ;;
         *) false ;;
     esac || echo "error: $*"
