@@ -5,13 +5,11 @@ use std::{process::Command, time::Duration};
 
 use chrono::TimeDelta;
 use last_seen::{Format, Settings, Tracker};
-use last_seen_tests::{
-    Memcached,
-    http::{Browser, between},
-};
+use last_seen_tests::http::{Browser, between};
 
 use crate::{
     program::{Program, Temporary, cache, here, output},
+    reach::{Reach, Reached},
     records::{at_age, now},
     report::Row,
 };
@@ -26,13 +24,21 @@ pub struct Site {
     aware: bool,
     /// Django's `KEY_PREFIX` and `VERSION`.
     prefix: (&'static str, u32),
+    reach: Reach,
 }
 
 pub fn all() -> Vec<Site> {
-    let site = |django, backend, time_zone, prefix| Site { django, backend, time_zone, aware: false, prefix };
+    let site = |django, backend, time_zone, prefix| Site {
+        django,
+        backend,
+        time_zone,
+        aware: false,
+        prefix,
+        reach: Reach::Tcp,
+    };
     let aware =
         |django, backend, time_zone, prefix| Site { aware: true, ..site(django, backend, time_zone, prefix) };
-    vec![
+    let mut sites = vec![
         site("5.2", "PyMemcacheCache", "Europe/Berlin", ("", 1)),
         site("5.2", "PyLibMCCache", "America/Chicago", ("site", 2)),
         site("3.2", "PyMemcacheCache", "Asia/Kolkata", ("", 1)),
@@ -44,20 +50,33 @@ pub fn all() -> Vec<Site> {
         aware("4.2", "PyLibMCCache", "Asia/Kolkata", ("", 1)),
         aware("3.2", "PyMemcacheCache", "America/Chicago", ("", 1)),
         aware("3.2", "PyLibMCCache", "Europe/Berlin", ("", 1)),
-    ]
+    ];
+    // libmemcached speaks neither TLS nor this kind of login.
+    for (django, backend, reach) in [
+        ("5.2", "PyMemcacheCache", Reach::Twemproxy),
+        ("5.2", "PyLibMCCache", Reach::Twemproxy),
+        ("5.2", "PyMemcacheCache", Reach::UnixSocket),
+        ("3.2", "PyLibMCCache", Reach::UnixSocket),
+        ("5.2", "PyMemcacheCache", Reach::Password),
+        ("4.2", "PyMemcacheCache", Reach::Tls),
+    ] {
+        sites.push(Site { reach, ..site(django, backend, "Europe/Berlin", ("", 1)) });
+    }
+    sites
 }
 
 impl Site {
     pub fn name(&self) -> String {
         let aware = if self.aware { "aware " } else { "" };
-        format!("Django {} {aware}site, {}", self.django, self.backend)
+        format!("Django {} {aware}site, {}{}", self.django, self.backend, self.reach.name())
     }
 
-    fn command(&self, program: &str, memcached: &Memcached, database: &Temporary) -> Command {
+    fn command(&self, program: &str, reached: &Reached, database: &Temporary) -> Command {
         let environment = cache().join(format!("django{}", self.django.replace('.', "")));
         let mut command = Command::new(environment.join("bin").join(program));
         command.current_dir(here().join("django_site"));
-        command.env("MEMCACHE_SERVERS", memcached.address()).env("DATABASE", &database.0);
+        reached.tell(&mut command);
+        command.env("DATABASE", &database.0);
         command.env("BACKEND", self.backend).env("TIME_ZONE", self.time_zone).env("PORT", "0");
         command.env("CACHE_KEY_PREFIX", self.prefix.0).env("CACHE_VERSION", self.prefix.1.to_string());
         command
@@ -67,16 +86,16 @@ impl Site {
     }
 
     /// As the site's Rust neighbour is set up: the zone, and the prefix where it is not Django's default.
-    fn tracker(&self, memcached: &Memcached) -> Tracker {
-        self.tracker_of(memcached, if self.aware { Format::DjangoAware } else { Format::Django })
+    fn tracker(&self, reached: &Reached) -> Tracker {
+        self.tracker_of(reached, if self.aware { Format::DjangoAware } else { Format::Django })
     }
 
-    fn tracker_of(&self, memcached: &Memcached, format: Format) -> Tracker {
+    fn tracker_of(&self, reached: &Reached, format: Format) -> Tracker {
         let mut settings = match format {
             Format::DjangoAware => Settings::django_aware(),
             _ => Settings::django(self.time_zone).unwrap(),
         };
-        settings = settings.with_servers([memcached.address()]);
+        settings = settings.with_servers([reached.rust()]);
         if self.prefix != ("", 1) {
             settings = settings.with_key_prefix(format!("{}:{}:seen_", self.prefix.0, self.prefix.1));
         }
@@ -95,19 +114,19 @@ struct Both {
 }
 
 pub fn check(site: &Site, row: &mut Row) {
-    let memcached = Memcached::start();
+    let reached = site.reach.start();
     let database = Temporary::new("sqlite3");
-    let mut prepare = site.command("python", &memcached, &database);
+    let mut prepare = site.command("python", &reached, &database);
     let users = ["alice", "josé", "張偉"].map(|name| format!("{name}:{PASSWORD}"));
     output(prepare.args(["manage.py", "prepare"]).args(users));
-    let mut server = Program::start(site.command("gunicorn", &memcached, &database).arg("mysite.wsgi"));
+    let mut server = Program::start(site.command("gunicorn", &reached, &database).arg("mysite.wsgi"));
     let address = server.wait_for(|line| Some(between(line, "Listening at: http://", " ")?.to_owned()));
     let version = "import django; print(django.__version__)";
-    let version = output(site.command("python", &memcached, &database).args(["-c", version]));
+    let version = output(site.command("python", &reached, &database).args(["-c", version]));
     row.version = format!("{version}, {}", site.time_zone);
 
-    let tracker = site.tracker(&memcached);
-    let other = site.tracker_of(&memcached, if site.aware { Format::Django } else { Format::DjangoAware });
+    let tracker = site.tracker(&reached);
+    let other = site.tracker_of(&reached, if site.aware { Format::Django } else { Format::DjangoAware });
     let mut both = Both { tracker, other, browser: Browser::new(&address), visitor: Browser::new(&address) };
     // Django 3.2 names UTC by pytz.
     let same = !site.aware || site.django != "3.2";

@@ -13,6 +13,7 @@ mod golden;
 mod page;
 mod placement;
 mod program;
+mod reach;
 mod records;
 mod report;
 mod stacks;
@@ -23,6 +24,7 @@ use std::{
     process::ExitCode,
 };
 
+use reach::Reach;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -57,6 +59,9 @@ fn main() -> ExitCode {
     }
     for site in django_site::all() {
         report.site(&site.name(), |row| django_site::check(&site, row));
+    }
+    for reach in [Reach::Twemproxy, Reach::UnixSocket, Reach::Tls] {
+        report.reach(&format!("PHP{}", reach.name()), |row| reach::check_php(reach, row));
     }
     report.finish()
 }

@@ -9,6 +9,9 @@ use std::{
 const COLUMNS: [&str; 8] =
     ["writes", "reads", "online", "signed out", "forgotten", "typed values", "names", "cache gone"];
 
+/// The columns of the table of ways to reach a memcached.
+const REACH_COLUMNS: [&str; 4] = ["seen", "online", "signed out", "forgotten"];
+
 /// The columns of the table of Django sites.
 const SITE_COLUMNS: [&str; 7] =
     ["signed in", "page", "online", "timesince", "signed out", "forgotten", "wrong format"];
@@ -17,6 +20,7 @@ pub struct Report {
     filter: Option<String>,
     stacks: Vec<Row>,
     sites: Vec<Row>,
+    reached: Vec<Row>,
     passed: usize,
     failed: Vec<String>,
 }
@@ -57,7 +61,14 @@ impl Report {
         }
         let filter =
             arguments.into_iter().find(|argument| !argument.starts_with('-') && argument != "interop");
-        Some(Self { filter, stacks: Vec::new(), sites: Vec::new(), passed: 0, failed: Vec::new() })
+        Some(Self {
+            filter,
+            stacks: Vec::new(),
+            sites: Vec::new(),
+            reached: Vec::new(),
+            passed: 0,
+            failed: Vec::new(),
+        })
     }
 
     pub fn check(&mut self, name: &str, check: impl FnOnce()) {
@@ -77,6 +88,12 @@ impl Report {
     pub fn site(&mut self, name: &str, check: impl FnOnce(&mut Row)) {
         if let Some(row) = self.row(name, &SITE_COLUMNS, check) {
             self.sites.push(row);
+        }
+    }
+
+    pub fn reach(&mut self, name: &str, check: impl FnOnce(&mut Row)) {
+        if let Some(row) = self.row(name, &REACH_COLUMNS, check) {
+            self.reached.push(row);
         }
     }
 
@@ -112,6 +129,7 @@ impl Report {
     pub fn finish(self) -> ExitCode {
         table("stack", &COLUMNS, &self.stacks);
         table("Django site", &SITE_COLUMNS, &self.sites);
+        table("reached by", &REACH_COLUMNS, &self.reached);
         println!();
         for name in &self.failed {
             println!("failed: {name}");

@@ -31,7 +31,13 @@ impl Certificates {
     /// A memcached that speaks TLS alone.
     #[track_caller]
     pub fn start(&self) -> Memcached {
-        Memcached::start_with(&["-Z", "-o", &self.server_files()])
+        self.start_with(&[])
+    }
+
+    /// With more of its options.
+    #[track_caller]
+    pub fn start_with(&self, options: &[&str]) -> Memcached {
+        Memcached::start_with(&[&["-Z", "-o", &self.server_files()], options].concat())
             .reached_as("tls://", &format!("?ca={}", self.file("ca.pem")))
     }
 

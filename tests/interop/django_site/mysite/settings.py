@@ -1,6 +1,7 @@
 """Settings for Django 3.2 and 5.2 alike. The environment says what differs."""
 
 import os
+import ssl
 
 # --- snippet ---
 USER_ONLINE_TIMEOUT = 300
@@ -28,6 +29,12 @@ CACHES = {
         "VERSION": int(os.environ.get("CACHE_VERSION", "1")),
     },
 }
+
+# How a memcached with a password or with TLS is reached.
+if MEMCACHE_LOGIN := os.environ.get("MEMCACHE_LOGIN"):
+    CACHES["default"]["BACKEND"] = "mysite.login.LoginCache"
+if ca := os.environ.get("MEMCACHE_CA"):
+    CACHES["default"]["OPTIONS"] = {"tls_context": ssl.create_default_context(cafile=ca)}
 
 TIME_ZONE = os.environ.get("TIME_ZONE", "UTC")
 USE_TZ = True
