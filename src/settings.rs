@@ -149,7 +149,7 @@ impl Settings {
     ///
     /// | | |
     /// | --- | --- |
-    /// | `weight=2` | twice the share of the others, with [`Sharding::Ketama`] |
+    /// | `weight=2` | twice the share of the others, with [`Sharding::Ketama`] and [`Sharding::Dalli`] |
     /// | `ca=FILE` | with TLS, trusts the certificates in this PEM file instead of the system's |
     /// | `cert=FILE&key=FILE` | with TLS, the certificate and key that the client shows |
     /// | `server_name=NAME` | with TLS, the name in the server's certificate, if that is not the host |
@@ -160,7 +160,7 @@ impl Settings {
     /// place of a password. [`Tracker::new`](crate::Tracker::new) reads the files once to check them; new connections
     /// use renewed ones.
     ///
-    /// A change of the list moves users: with ketama and pymemcache half of them from one server to two, a
+    /// A change of the list moves users: with ketama, pymemcache and dalli half of them from one server to two, a
     /// third from two to three, a quarter from three to four; with the others most. Who is moved has no
     /// record until the next request.
     #[must_use]

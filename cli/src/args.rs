@@ -127,6 +127,13 @@ pub(crate) enum Verb {
 }
 
 fn sharding() -> impl TypedValueParser<Value = Sharding> {
-    PossibleValuesParser::new(["ketama", "pymemcache", "libmemcached", "python-memcached"])
-        .try_map(|name| -> Result<Sharding, SettingsError> { name.parse() })
+    PossibleValuesParser::new([
+        "ketama",
+        "pymemcache",
+        "libmemcached",
+        "python-memcached",
+        "dalli",
+        "gomemcache",
+    ])
+    .try_map(|name| -> Result<Sharding, SettingsError> { name.parse() })
 }

@@ -1,4 +1,4 @@
-//! Which of several servers holds a key: four rules, each exactly as in the clients it is named for.
+//! Which of several servers holds a key: six rules, each exactly as in the clients it is named for.
 //! Of three servers, a client with another rule looks for about two keys of three on the wrong one.
 
 use std::ffi::c_char;
@@ -18,8 +18,10 @@ pub(super) struct Placement(Rule);
 #[derive(Debug)]
 enum Rule {
     Single,
-    /// Points by their place on the ring, lowest first.
+    /// Points by their place on the ring, lowest first. A key lives at the next point.
     Ring(Vec<Point>),
+    /// The same, but a key lives at the point before it.
+    RingBackwards(Vec<Point>),
     /// Servers by name, lowest first.
     Rendezvous(Vec<Node>),
     Modulo(fn(&[u8]) -> u32, usize),
@@ -50,10 +52,10 @@ impl Placement {
         Self::of(sharding, servers.iter().map(|(host, port, weight)| (host.as_str(), *port, *weight)))
     }
 
-    /// By hosts, ports and weights. Only the ring heeds weights, as libmemcached does up to 65,535. An IPv6 address
+    /// By hosts, ports and weights. Only the rings heed weights, ketama's as libmemcached does up to 65,535. An IPv6 address
     /// may stand in brackets or not.
     fn of<'a>(sharding: Sharding, servers: impl Iterator<Item = (&'a str, u16, u16)>) -> Self {
-        // pymemcache and pylibmc take the brackets off before they hash; PHP is given none.
+        // pymemcache, pylibmc and dalli take the brackets off before they hash; PHP is given none.
         let servers: Vec<_> =
             servers.map(|(host, port, weight)| (host.trim_matches(['[', ']']), port, weight)).collect();
         Self(match sharding {
@@ -62,6 +64,8 @@ impl Placement {
             Sharding::Pymemcache => Rule::Rendezvous(nodes(&servers)),
             Sharding::Libmemcached => Rule::Modulo(one_at_a_time, servers.len()),
             Sharding::PythonMemcached => Rule::Modulo(shifted_crc, servers.len()),
+            Sharding::Dalli => Rule::RingBackwards(dalli_ring(&servers)),
+            Sharding::Gomemcache => Rule::Modulo(crc32fast::hash, servers.len()),
         })
     }
 
@@ -74,6 +78,13 @@ impl Placement {
                 let next = points.partition_point(|point| point.place < place);
                 // The ring closes: behind the last point comes the first.
                 let point = points.get(next).or_else(|| points.first());
+                point.map_or(0, |point| point.server as usize)
+            }
+            Rule::RingBackwards(points) => {
+                let place = crc32fast::hash(key.as_bytes());
+                let after = points.partition_point(|point| point.place <= place);
+                // Before the first point comes the last.
+                let point = points[..after].last().or_else(|| points.last());
                 point.map_or(0, |point| point.server as usize)
             }
             // The last of equals wins, and that is the greater name.
@@ -109,6 +120,22 @@ fn ring(servers: &[(&str, u16, u16)]) -> Vec<Point> {
         }
     }
     // Stable, as glibc's qsort: of two servers on one place the first in the list comes first.
+    points.sort_by_key(|point| point.place);
+    points
+}
+
+/// dalli's `build_continuum`, in its ring.rb. Of two servers on one place Ruby's sort, which is not stable, may give either.
+fn dalli_ring(servers: &[(&str, u16, u16)]) -> Vec<Point> {
+    let total: u64 = servers.iter().map(|&(.., weight)| u64::from(weight)).sum();
+    let mut points = Vec::with_capacity(servers.len() * 160);
+    for (server, &(host, port, weight)) in (0..).zip(servers) {
+        let name = node_name(host, port);
+        let share = servers.len() as u64 * 160 * u64::from(weight) / total;
+        points.extend((0..share).map(|nth| {
+            let [b0, b1, b2, b3, ..] = sha1_smol::Sha1::from(format!("{name}:{nth}")).digest().bytes();
+            Point { place: u32::from_be_bytes([b0, b1, b2, b3]), server }
+        }));
+    }
     points.sort_by_key(|point| point.place);
     points
 }
@@ -174,7 +201,7 @@ mod tests {
     use super::Sharding::*;
     use super::*;
 
-    const ALL: [Sharding; 4] = [Ketama, Pymemcache, Libmemcached, PythonMemcached];
+    const ALL: [Sharding; 6] = [Ketama, Pymemcache, Libmemcached, PythonMemcached, Dalli, Gomemcache];
 
     /// Where the keys (between blanks) live, a digit each.
     fn places(sharding: Sharding, servers: &[(&str, u16, u16)], keys: &str) -> String {
@@ -198,6 +225,8 @@ mod tests {
                 Some(("B", row)) => (Libmemcached, row),
                 Some(("F", row)) => (Ketama, row),
                 Some(("G", row)) => (PythonMemcached, row),
+                Some(("J", row)) => (Dalli, row),
+                Some(("M", row)) => (Gomemcache, row),
                 _ => continue,
             };
             let (client, numbers) = row.split_once('\t').unwrap();
@@ -207,7 +236,7 @@ mod tests {
             assert_eq!(ours, numbers, "{client}");
             rows += 1;
         }
-        assert_eq!(rows, 11);
+        assert_eq!(rows, 13);
     }
 
     /// The digits are pylibmc's and PHP's, pymemcache's and python-memcached's own answers.
@@ -277,7 +306,7 @@ mod tests {
     #[test]
     fn a_fourth_server_takes_a_quarter_of_the_keys_and_leaves_the_others_where_they_are() {
         let servers = ["a", "b", "c", "d"].map(|host| (host, 11211, 1));
-        for sharding in [Ketama, Pymemcache] {
+        for sharding in [Ketama, Pymemcache, Dalli] {
             let three = places(sharding, &servers[..3], &keys(2000));
             let four = places(sharding, &servers, &keys(2000));
             let moved = three.chars().zip(four.chars()).filter(|(a, b)| a != b);

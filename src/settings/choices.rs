@@ -73,5 +73,9 @@ choices! {
         /// `python-memcached`: python-memcached, Django's former `MemcachedCache` and Perl's clients. A server
         /// more or less moves most keys.
         PythonMemcached = "python-memcached",
+        /// `dalli`: Ruby's dalli. A server more or less moves few keys.
+        Dalli = "dalli",
+        /// `gomemcache`: Go's gomemcache, its `ServerList`. A server more or less moves most keys.
+        Gomemcache = "gomemcache",
     }
 }

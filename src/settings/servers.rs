@@ -115,7 +115,7 @@ pub(super) fn parse(list: &ServerList, sharding: Sharding) -> Result<Servers, Se
         if servers.iter().any(|other| other.name == server.name) {
             return refuse(&format!("{} is listed twice", server.name));
         }
-        if server.weight != 1 && sharding != Sharding::Ketama {
+        if server.weight != 1 && !matches!(sharding, Sharding::Ketama | Sharding::Dalli) {
             return refuse(&format!("sharding {sharding} knows no weights"));
         }
         servers.push(server);

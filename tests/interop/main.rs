@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     report.check("what is needed is installed", program::everything_is_installed);
     let placed = placement::every_key_is_where_the_real_clients_put_it;
     report.check("every key is where the real clients put it", placed);
+    report.check("every user of Django's CACHES is where Rust looks", placement::djangos_caches_are_shared);
     report.check("zones: local times are Python's", zones::local_times_are_pythons);
     report.check("zones: the folder in TZDIR comes first", zones::the_folder_in_tzdir_comes_first);
     for mut stack in stacks::all() {

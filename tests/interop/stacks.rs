@@ -178,7 +178,9 @@ impl Stack {
                 command.env("NODE_PATH", cache().join("node/node_modules"));
                 command
             }
-            Start::Go => Command::new(&self.built.get_or_insert_with(|| go(&program)).0),
+            Start::Go => Command::new(
+                &self.built.get_or_insert_with(|| go(&program, &["last_seen.go", "commands.go"])).0,
+            ),
             Start::Java => {
                 let classes = self.built.get_or_insert_with(|| java(&program)).0.display().to_string();
                 let mut command = Command::new("java");
@@ -199,10 +201,10 @@ const JARS: &str = "/usr/share/java/spymemcached.jar:/usr/share/java/slf4j-api.j
 
 /// `go run` would leave its child behind.
 #[track_caller]
-fn go(folder: &Path) -> Temporary {
+pub fn go(folder: &Path, files: &[&str]) -> Temporary {
     let binary = Temporary::new("go");
     let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&binary.0).args(["last_seen.go", "commands.go"]).current_dir(folder);
+    build.args(["build", "-o"]).arg(&binary.0).args(files).current_dir(folder);
     build
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode")

@@ -176,7 +176,9 @@ fn a_list_that_no_client_understands_is_refused() {
         refused_servers("one?wait=1"),
         format!(r#"setting servers = "one?wait=1": "wait" is no option; {options}"#)
     );
-    for sharding in [Sharding::Pymemcache, Sharding::Libmemcached, Sharding::PythonMemcached] {
+    let without =
+        [Sharding::Pymemcache, Sharding::Libmemcached, Sharding::PythonMemcached, Sharding::Gomemcache];
+    for sharding in without {
         let told = refused(Settings::default().with_servers(["one,two?weight=2"]).with_sharding(sharding));
         assert_eq!(
             told,
@@ -189,14 +191,14 @@ fn a_list_that_no_client_understands_is_refused() {
 fn a_word_that_is_no_choice_is_refused() {
     assert_eq!(
         refused_file("sharding = 'modula'"),
-        r#"setting sharding = "modula": it is one of "ketama", "pymemcache", "libmemcached", "python-memcached""#
+        r#"setting sharding = "modula": it is one of "ketama", "pymemcache", "libmemcached", "python-memcached", "dalli", "gomemcache""#
     );
     assert_eq!(
         refused_file("format = 'pickle'"),
         r#"setting format = "pickle": it is one of "unix-seconds", "django", "django-aware""#
     );
     assert_eq!(refused_file("format = 5"), "setting format = 5: text is needed");
-    for sharding in ["ketama", "pymemcache", "libmemcached", "python-memcached"] {
+    for sharding in ["ketama", "pymemcache", "libmemcached", "python-memcached", "dalli", "gomemcache"] {
         assert_eq!(sharding.parse::<Sharding>().unwrap().to_string(), sharding);
     }
 }

@@ -7,8 +7,14 @@ use last_seen::{Error, Settings, Sharding, Tracker};
 
 use last_seen_tests::{Memcached, ms, within};
 
-const ALL: [Sharding; 4] =
-    [Sharding::Ketama, Sharding::Pymemcache, Sharding::Libmemcached, Sharding::PythonMemcached];
+const ALL: [Sharding; 6] = [
+    Sharding::Ketama,
+    Sharding::Pymemcache,
+    Sharding::Libmemcached,
+    Sharding::PythonMemcached,
+    Sharding::Dalli,
+    Sharding::Gomemcache,
+];
 
 fn settings(servers: &[Memcached]) -> Settings {
     Settings::default().with_servers(servers.iter().map(Memcached::address))
@@ -84,12 +90,15 @@ fn a_lost_server_costs_only_its_own_users() {
 #[test]
 fn a_weight_gives_a_server_its_share() {
     // The shares depend on the names, so they are fixed ones. Nothing is sent.
-    let tracker = Tracker::connect("cache1,cache2?weight=2,cache3?weight=5").unwrap();
-    let mut shares: BTreeMap<String, i64> = BTreeMap::new();
-    for user in 0..8_000 {
-        *shares.entry(tracker.preview(user, Utc::now()).unwrap().server).or_default() += 1;
+    for sharding in [Sharding::Ketama, Sharding::Dalli] {
+        let settings = Settings::default().with_servers(["cache1,cache2?weight=2,cache3?weight=5"]);
+        let tracker = Tracker::new(settings.with_sharding(sharding)).unwrap();
+        let mut shares: BTreeMap<String, i64> = BTreeMap::new();
+        for user in 0..8_000 {
+            *shares.entry(tracker.preview(user, Utc::now()).unwrap().server).or_default() += 1;
+        }
+        let near = |server: &str, expected: i64| (shares[server] - expected).abs() < 500;
+        let all = near("cache1:11211", 1_000) && near("cache2:11211", 2_000) && near("cache3:11211", 5_000);
+        assert!(all, "{sharding}: {shares:?}");
     }
-    let near = |server: &str, expected: i64| (shares[server] - expected).abs() < 500;
-    let all = near("cache1:11211", 1_000) && near("cache2:11211", 2_000) && near("cache3:11211", 5_000);
-    assert!(all, "{shares:?}");
 }

@@ -15,8 +15,12 @@ CACHES = {
 # --- end ---
 
 # The tests run the same with each of Django's memcached backends.
+import json
+
 CACHES["last_seen"]["BACKEND"] = "django.core.cache.backends.memcached." + os.environ["BACKEND"]
 CACHES["default"] = CACHES["last_seen"]
 if os.environ["BACKEND"] != "PyMemcacheCache":
     del CACHES["last_seen"]["OPTIONS"]
+if "OPTIONS" in os.environ:
+    CACHES["last_seen"]["OPTIONS"] = json.loads(os.environ["OPTIONS"])
 USE_TZ = True

@@ -3,7 +3,8 @@
     check.py OURS..    where OURS.. FILE-OF-KEYS prints placements, as the other scripts of this folder do:
                      for each line `sharding<TAB>host port weight<TAB>..` of its input a line of indices
 
-Runs with the Python that has pylibmc, pymemcache and python-memcached; needs `php` with memcached.
+Runs with the Python that has pylibmc, pymemcache and python-memcached; needs `php` with memcached, `ruby` with dalli, and
+in GOMEMCACHE the compiled gomemcache_placement.go.
 Prints a line for each client and ends with 1 if any key differs. MOST=8 stops at eight servers.
 """
 import os
@@ -18,6 +19,8 @@ CLIENTS = {
     "php memcached": ["php", f"{HERE}/php_placement.php"],
     "pymemcache": [sys.executable, f"{HERE}/pymemcache_placement.py"],
     "python-memcached": [sys.executable, f"{HERE}/python_memcached_placement.py"],
+    "dalli": ["ruby", f"{HERE}/dalli_placement.rb"],
+    "gomemcache": [os.environ["GOMEMCACHE"]],
 }
 KEYS = 2000
 MOST = int(os.environ.get("MOST", 30))
@@ -60,7 +63,7 @@ def lists():
 
 def cases(sharding):
     for i, servers in enumerate(lists()):
-        for weight in WEIGHTS if sharding == "ketama" else [EQUAL]:
+        for weight in WEIGHTS if sharding in ("ketama", "dalli") else [EQUAL]:
             # Its hash is pure Python and slow: of the long lists each third, all kinds in turn.
             if sharding == "pymemcache" and len(servers) > 8 and i % 3:
                 continue
@@ -71,7 +74,7 @@ def cases(sharding):
 
 def main():
     ours = sys.argv[1:]
-    asked = [case for s in ("ketama", "libmemcached", "pymemcache", "python-memcached") for case in cases(s)]
+    asked = [case for s in ("ketama", "libmemcached", "pymemcache", "python-memcached", "dalli", "gomemcache") for case in cases(s)]
     text = "\n".join(asked) + "\n"
     wrong = 0
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
