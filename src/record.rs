@@ -30,6 +30,9 @@ pub(crate) const MAX_KEY: usize = 250;
 /// The longest value that is looked at; no time is written in more.
 const MAX_VALUE: usize = 1024;
 
+/// What to do about a name that is no key. docs/sharing.md has the line for each language.
+const INSTEAD: &str = "pass an id rather than a display name, or a UUID of version 5 made of it";
+
 /// A legal memcached key: prefix and user. Whoever holds one need not check again. A clone costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key(Arc<str>);
@@ -74,15 +77,15 @@ impl KeyBuffer {
         let written = self.write_str(prefix).and_then(|()| write!(self, "{user}"));
         let name = &self.text[prefix.len().min(self.text.len())..];
         let reason = if self.full {
-            format!("longer than {MAX_KEY} bytes with the prefix")
+            format!("longer than {MAX_KEY} bytes with the prefix; {INSTEAD}")
         } else if written.is_err() {
             "its Display failed".to_owned()
         } else if name.is_empty() {
             "empty".to_owned()
         } else if let Some(at) = name.bytes().position(|byte| !is_key_byte(byte)) {
             match name.as_bytes()[at] {
-                b' ' => format!("a blank at byte {at}; pass an id rather than a display name"),
-                byte => format!("control byte 0x{byte:02x} at byte {at}"),
+                b' ' => format!("a blank at byte {at}; {INSTEAD}"),
+                byte => format!("control byte 0x{byte:02x} at byte {at}; {INSTEAD}"),
             }
         } else {
             return Ok(&self.text);

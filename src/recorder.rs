@@ -243,11 +243,11 @@ impl Handle {
     #[cold]
     fn invalid(&self, error: &Error, micros: i64) {
         let now = micros.cast_unsigned() / 1_000_000;
-        self.invalid.fetch_add(1, Ordering::Relaxed);
+        let invalid_users = self.invalid.fetch_add(1, Ordering::Relaxed) + 1;
         let last = self.reported.load(Ordering::Relaxed);
         let due = now.abs_diff(last) >= 60;
         if due && self.reported.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            tracing::warn!(%error, "not recorded; more of the kind are counted and not reported for a minute");
+            tracing::warn!(%error, invalid_users, "not recorded; more of the kind are counted and not reported for a minute");
         }
     }
 }

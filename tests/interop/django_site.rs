@@ -104,6 +104,7 @@ impl Site {
 }
 
 struct Both {
+    address: String,
     tracker: Tracker,
     /// Set up for the other kind of site.
     other: Tracker,
@@ -127,13 +128,15 @@ pub fn check(site: &Site, row: &mut Row) {
 
     let tracker = site.tracker(&reached);
     let other = site.tracker_of(&reached, if site.aware { Format::Django } else { Format::DjangoAware });
-    let mut both = Both { tracker, other, browser: Browser::new(&address), visitor: Browser::new(&address) };
+    let mut both =
+        Both { browser: Browser::new(&address), visitor: Browser::new(&address), address, tracker, other };
     // Django 3.2 names UTC by pytz.
     let same = !site.aware || site.django != "3.2";
     row.check("signed in", || both.who_signs_in_to_django_is_online_in_rust("alice"));
     row.check("signed in", || both.rust_writes_what_django_writes("alice", same));
     row.check("signed in", || both.who_signs_in_to_django_is_online_in_rust("josé"));
     row.check("page", || both.whom_rust_saw_is_online_on_djangos_page());
+    row.check("page", || both.a_name_in_two_spellings_is_one_user_in_django_and_two_in_rust());
     row.check("online", || both.agree_on_online());
     row.check("timesince", || both.timesince_reads_right());
     row.check("signed out", || both.who_signed_out_in_rust_is_offline_on_djangos_page());
@@ -166,6 +169,18 @@ impl Both {
         assert_eq!(self.shown("張偉"), ("awhile ago".to_owned(), false));
         self.tracker.seen("張偉").unwrap();
         assert_eq!(self.shown("張偉"), ("0 minutes ago".to_owned(), true));
+    }
+
+    /// Django composes what is typed in (NFKC), so that a name has one spelling there. Here it is as it comes.
+    fn a_name_in_two_spellings_is_one_user_in_django_and_two_in_rust(&mut self) {
+        self.tracker.forget("jos\u{e9}").unwrap();
+        self.tracker.seen("jose\u{301}").unwrap();
+        assert_eq!(self.shown("jos\u{e9}"), ("awhile ago".to_owned(), false));
+        let mut browser = Browser::new(&self.address);
+        let form = [("username", "jose\u{301}"), ("password", PASSWORD)];
+        assert_eq!(browser.post("/login/", "/login/", &form).status, 302);
+        assert!(browser.get("/").body.contains("Signed in as jos\u{e9}"));
+        assert!(self.tracker.online("jos\u{e9}").unwrap());
     }
 
     fn agree_on_online(&mut self) {

@@ -10,6 +10,7 @@
 
 mod django_site;
 mod golden;
+mod names;
 mod page;
 mod placement;
 mod program;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     let placed = placement::every_key_is_where_the_real_clients_put_it;
     report.check("every key is where the real clients put it", placed);
     report.check("every user of Django's CACHES is where Rust looks", placement::djangos_caches_are_shared);
+    report.check("a name has one spelling everywhere", names::one_spelling_is_the_same_everywhere);
     report.check("zones: local times are Python's", zones::local_times_are_pythons);
     report.check("zones: the folder in TZDIR comes first", zones::the_folder_in_tzdir_comes_first);
     for mut stack in stacks::all() {

@@ -170,11 +170,18 @@ impl Both {
 
         let printable: String = ('!'..='~').collect();
         let longest = "x".repeat(250 - "seen_".len());
-        for name in [printable.as_str(), &longest] {
+        for name in [printable.as_str(), &longest, "Alice", "Jane.Doe+tag@Example.com"] {
             self.agree_on_the_name(name);
         }
-        for name in ["josé", "張偉", "😀"] {
+        // Other bytes are other users, for the stack and for Rust.
+        for name in ["alice", "ALICE", "jane.doe+tag@example.com"] {
+            self.tracker.forget(name).unwrap();
+            assert_eq!(self.program.ask(&format!("last_seen {name}")), "none", "{name}");
+        }
+        assert_ne!(self.program.ask("last_seen Alice"), "none");
+        for name in ["jos\u{e9}", "jose\u{301}", "張偉", "😀"] {
             if any_name {
+                assert_eq!(self.tracker.last_seen(name).unwrap(), None, "{name:?} is somebody else");
                 self.agree_on_the_name(name);
             } else {
                 let answer = self.program.ask(&format!("seen {name}"));

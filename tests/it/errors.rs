@@ -17,7 +17,7 @@ fn an_error_names_its_kind_and_its_server() {
     let memcached = Memcached::start();
     let tracker = memcached.tracker();
     let invalid = tracker.seen("Alice Smith").unwrap_err();
-    let message = r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name"#;
+    let message = r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name, or a UUID of version 5 made of it"#;
     assert_eq!(json(&invalid), json!({"kind": "invalid_user", "server": null, "message": message}));
     let Error::InvalidUser(error) = invalid else { panic!() };
     assert_eq!(error.user(), "Alice Smith");
@@ -69,21 +69,29 @@ fn an_error_names_its_kind_and_its_server() {
 fn a_record_serializes_with_the_same_keys_whatever_is_stored() {
     let memcached = Memcached::start();
     let (tracker, server) = (memcached.tracker(), memcached.address());
-    let nothing = json(&tracker.inspect("alice").unwrap());
-    assert_eq!(nothing, json!({"server": server, "key": "seen_alice", "stored": null}));
+    let inspect = |record| {
+        let mut record = json(&record);
+        let local_time: DateTime<Utc> = record["local_time"].as_str().unwrap().parse().unwrap();
+        assert!((Utc::now() - local_time).num_seconds() < 60, "{local_time}");
+        record["local_time"] = "now".into();
+        record
+    };
+    let record = |stored| json!({"server": server, "key": "seen_alice", "stored": stored, "local_time": "now", "zone_files": "built in"});
+    assert_eq!(inspect(tracker.inspect("alice").unwrap()), record(Value::Null));
 
     let at = DateTime::from_timestamp(1_795_489_200, 0).unwrap();
-    let written = json(&tracker.preview("alice", at).unwrap());
+    let written = inspect(tracker.preview("alice", at).unwrap());
     let stored = json!({
-        "flags": 0, "bytes": "1795489200", "expires_in_s": 604_800, "idle_for_s": null, "was_read": null,
+        "flags": 0, "bytes": "1795489200", "format": "unix-seconds", "expires_in_s": 604_800, "idle_for_s": null, "was_read": null,
         "last_seen": "2026-11-24T03:00:00Z", "error": null,
     });
-    assert_eq!(written, json!({"server": server, "key": "seen_alice", "stored": stored}));
+    assert_eq!(written, record(stored));
 
     memcached.set("seen_alice", 4, b"\x04so\"on");
     let unreadable = json(&tracker.inspect("alice").unwrap());
     let stored = &unreadable["stored"];
     assert_eq!((&stored["bytes"], &stored["expires_in_s"]), (&json!(r#"\x04so\"on"#), &Value::Null));
+    assert_eq!(stored["format"], Value::Null);
     assert_eq!((&stored["last_seen"], &stored["error"]["kind"]), (&Value::Null, &json!("invalid_record")));
 }
 

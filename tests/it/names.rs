@@ -3,9 +3,12 @@
 use std::{collections::HashSet, fmt};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use last_seen::{Error, Tracker};
+use last_seen::{Error, Recorder, Tracker};
 
-use last_seen_tests::{Memcached, secs};
+use last_seen_tests::{Memcached, events, secs};
+
+/// How the reason of most ends.
+const INSTEAD: &str = "; pass an id rather than a display name, or a UUID of version 5 made of it";
 
 const FLUSH: &str = "x 0 0 1\r\na\r\nflush_all\r\n";
 
@@ -22,13 +25,19 @@ fn a_user_that_cannot_be_a_key_is_refused_with_the_reason() {
     assert_eq!(refused(""), r#"user "" cannot be a memcached key: empty"#);
     assert_eq!(
         refused("Alice Smith"),
-        r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name"#
+        r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name, or a UUID of version 5 made of it"#
     );
-    assert_eq!(refused("a\r\nb"), r#"user "a\r\nb" cannot be a memcached key: control byte 0x0d at byte 1"#);
-    assert_eq!(refused("\u{7f}"), r#"user "\u{7f}" cannot be a memcached key: control byte 0x7f at byte 0"#);
+    assert_eq!(
+        refused("a\r\nb"),
+        format!(r#"user "a\r\nb" cannot be a memcached key: control byte 0x0d at byte 1{INSTEAD}"#)
+    );
+    assert_eq!(
+        refused("\u{7f}"),
+        format!(r#"user "\u{{7f}}" cannot be a memcached key: control byte 0x7f at byte 0{INSTEAD}"#)
+    );
     let long = refused("x".repeat(246));
-    assert!(long.ends_with("longer than 250 bytes with the prefix"), "{long}");
-    assert!(long.len() < 150, "{long}");
+    assert!(long.ends_with(&format!("longer than 250 bytes with the prefix{INSTEAD}")), "{long}");
+    assert!(long.len() < 220, "{long}");
 }
 
 #[test]
@@ -56,6 +65,54 @@ fn a_user_is_anything_that_displays() {
     assert!(tracker.online("00000000-0000-0000-0000-000000000007").unwrap());
 }
 
+/// As docs/sharing.md has it, with the line that makes two of them one.
+#[test]
+fn names_of_other_bytes_are_other_users_and_each_can_be_made_one() {
+    use unicode_normalization::UnicodeNormalization;
+
+    let tracker = Tracker::in_memory();
+    let nfkc = |name: &str| name.nfkc().collect::<String>();
+    for (one, other, same) in [
+        ("jos\u{e9}", "jose\u{301}", [nfkc("jos\u{e9}"), nfkc("jose\u{301}")]),
+        ("\u{fb01}ona", "fiona", [nfkc("\u{fb01}ona"), nfkc("fiona")]),
+        ("Alice", "alice", ["Alice".to_lowercase(), "alice".to_lowercase()]),
+        (
+            "Jane.Doe+tag@Example.com",
+            "jane.doe+tag@example.com",
+            ["Jane.Doe+tag@Example.com", "jane.doe+tag@example.com"].map(str::to_lowercase),
+        ),
+        ("007", "7", ["007".parse::<u32>().unwrap().to_string(), 7.to_string()]),
+    ] {
+        tracker.seen(one).unwrap();
+        assert_eq!(tracker.last_seen(other).unwrap(), None, "{one:?} and {other:?}");
+        assert_eq!(same[0], same[1]);
+        tracker.seen(&same[0]).unwrap();
+        assert!(tracker.online(&same[1]).unwrap());
+    }
+    // A form's line end is no part of a name.
+    assert!(matches!(tracker.seen("alice\n"), Err(Error::InvalidUser(_))));
+    tracker.seen("alice\n".trim_end()).unwrap();
+    // The longest e-mail address has 254 bytes; Django's longest name is 150 characters of up to 4.
+    for name in [format!("{}@example.com", "x".repeat(242)), "張".repeat(150), "Alice Smith".to_owned()] {
+        assert!(refused(&name).ends_with(INSTEAD));
+        let uuid = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, name.as_bytes());
+        tracker.seen(uuid).unwrap();
+        assert!(tracker.online(uuid).unwrap());
+    }
+}
+
+/// Without a look at the numbers an operator sees it in the log.
+#[test]
+fn a_recorder_says_how_many_users_could_not_be_recorded() {
+    events::listen();
+    let recorder = Recorder::new(Tracker::in_memory());
+    recorder.seen("alice");
+    (0..3).for_each(|_| recorder.seen("Grace Hopper"));
+    assert_eq!(recorder.stats().invalid_users, 3);
+    let said = events::said("user \"Grace Hopper\" cannot be a memcached key");
+    assert!(said.len() == 1 && said[0].contains(" invalid_users=1"), "{said:?}");
+}
+
 #[test]
 fn a_user_that_fails_to_display_is_refused() {
     struct Broken;
@@ -78,7 +135,7 @@ fn a_user_that_displays_without_end_is_refused() {
             }
         }
     }
-    assert!(refused(Endless).ends_with("longer than 250 bytes with the prefix"));
+    assert!(refused(Endless).contains("longer than 250 bytes with the prefix"));
 }
 
 /// Random names that lean to what breaks a text protocol, the same in every run.
