@@ -95,9 +95,12 @@ impl Settings {
         Ok(Self::try_from(parse::RawSettings::from_env()?)?)
     }
 
-    /// The settings for an unchanged Django site that stores `datetime.now()`: prefix `:1:seen_`, [`Format::Django`], sharding as its
-    /// `PyMemcacheCache` does it, and the site's `TIME_ZONE`, such as `"Europe/Berlin"`. A site with a
+    /// The settings for an unchanged Django site that stores `datetime.now()`: prefix `:1:seen_`, [`Format::Django`],
+    /// sharding as its `PyMemcacheCache` does it, and the site's `TIME_ZONE`, such as `"Europe/Berlin"`. A site with a
     /// `KEY_PREFIX` or `VERSION` has another prefix, `site:2:seen_` for example.
+    ///
+    /// The rules of the zone are read here and when a tracker is made, from the zone files in `TZDIR` or else the host's, as
+    /// its Python reads them; a host without the file has this crate's own copy.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
