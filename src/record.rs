@@ -283,6 +283,10 @@ impl Codec {
         if bytes.len() > MAX_VALUE {
             return Err(None);
         }
+        // At less cost than the others: what is written.
+        if bytes.first().is_some_and(u8::is_ascii_digit) {
+            return text::read(bytes, &self.zone).ok_or(None);
+        }
         let is_pickle = bytes.starts_with(b"\x80") || bytes.starts_with(b"cdatetime\n");
         // Numbers of the protocols before 2 look so, and sentences may.
         #[cfg(feature = "django")]
