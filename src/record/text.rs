@@ -35,8 +35,8 @@ pub(super) fn plain(text: &str, zone: &Zone) -> Option<DateTime<Utc>> {
     number(text).or_else(|| date(text, zone))
 }
 
-/// The form that is written, at less cost than the others.
-fn whole_seconds(bytes: &[u8]) -> Option<i64> {
+/// The form that is written.
+pub(super) fn whole_seconds(bytes: &[u8]) -> Option<i64> {
     let digit = |number, byte: &u8| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'));
     (1..=11).contains(&bytes.len()).then(|| bytes.iter().try_fold(0, digit))?
 }
