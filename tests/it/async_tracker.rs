@@ -131,7 +131,9 @@ fn cancelled_at_every_await(servers: &str, rounds: usize, page: i64) {
             tracker.seen_at(user, time_of(user)).await.unwrap();
         }
         let (mut cancelled, mut ended, mut round, mut polls) = ([0; 8], [false; 8], 0, 0);
-        while round < rounds {
+        // A server that is on a busy core may have answered before the first poll is over: until each was cancelled within.
+        let is_left = |cancelled: &[usize; 8], round| cancelled.iter().any(|&count| count <= round);
+        while round < rounds || is_left(&cancelled, round) && round < 100 * rounds {
             // By the place in the list below.
             let user = polls as i64 % USERS;
             for call in (0..8).filter(|&call| !ended[call]).collect::<Vec<_>>() {
@@ -168,7 +170,7 @@ fn cancelled_at_every_await(servers: &str, rounds: usize, page: i64) {
             }
         }
         println!("{cancelled:?}");
-        assert!(cancelled.iter().all(|&count| count > rounds), "{cancelled:?}");
+        assert!(!is_left(&cancelled, round), "{cancelled:?} in {round} rounds");
     });
 }
 
