@@ -110,11 +110,6 @@ impl Error {
         }
     }
 
-    /// Whether a server answered so.
-    pub(crate) fn is_answer(&self) -> bool {
-        matches!(self, Self::Server { .. })
-    }
-
     pub(crate) fn unavailable(server: &str, source: io::Error) -> Self {
         Self::Unavailable { server: server.to_owned(), source: Arc::new(source) }
     }

@@ -98,7 +98,7 @@ impl Tracker {
         for ((mut sighting, record), tombstone) in asked.into_iter().zip(tombstones) {
             let is_known = tombstone.is_ok();
             let tombstone = match tombstone {
-                Err(error) if !(error.is_answer() && now - sighting.at < FRESH) => {
+                Err(error) if !(matches!(error, Error::Server { .. }) && now - sighting.at < FRESH) => {
                     done(sighting, Outcome::Failed(error));
                     continue;
                 }
@@ -112,27 +112,26 @@ impl Tracker {
                 continue;
             }
             sighting.added = None;
-            let write = match record {
+            let (at, when) = match record {
                 Some(record) if record.holds(sighting.at) => {
                     done(sighting, Outcome::Held);
                     continue;
                 }
                 _ if !tombstone.beats(sighting.as_of) => {
-                    let when = record.map_or(When::Absent, |record| When::Unchanged(record.cas));
-                    self.late_write(&sighting, sighting.at, when, now)
+                    (sighting.at, record.map_or(When::Absent, |record| When::Unchanged(record.cas)))
                 }
                 // Signed out before there was a record: last seen is not lost.
                 None if !tombstone.forgets(sighting.as_of) => {
                     let offline = self.codec().offline(Some(sighting.at), tombstone.signed_out());
-                    self.late_write(&sighting, offline.unwrap_or(sighting.at), When::Absent, now)
+                    (offline.unwrap_or(sighting.at), When::Absent)
                 }
                 _ => {
                     done(sighting, Outcome::Cancelled);
                     continue;
                 }
             };
-            match write {
-                Ok((at, write)) => {
+            match self.late_write(&sighting, at, when, now) {
+                Ok(write) => {
                     writing.push((sighting, at));
                     writes.push(write);
                 }
@@ -204,11 +203,11 @@ impl Tracker {
         at: DateTime<Utc>,
         when: When,
         now: DateTime<Utc>,
-    ) -> Result<(DateTime<Utc>, Write)> {
+    ) -> Result<Write> {
         let mut write = self.write(sighting.key.clone(), at, when)?;
         let age = u32::try_from((now - sighting.at).num_seconds()).unwrap_or_default();
         write.expiry = write.expiry.saturating_sub(age).max(1);
-        Ok((at, write))
+        Ok(write)
     }
 
     pub(crate) async fn restore_on<L: Link, U: Display>(

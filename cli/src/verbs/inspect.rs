@@ -49,8 +49,12 @@ pub(crate) fn inspect(tracker: &Tracker, user: &str, json: bool, out: &mut Out) 
     let settings = tracker.settings();
     let doubt = other_format(stored, settings.format()).or_else(|| other_clock(stored, settings));
     if !json {
-        stored.last_seen.as_ref().err().into_iter().for_each(|error| out.complain_of(error));
-        doubt.iter().for_each(|told| out.complain(told));
+        if let Err(error) = &stored.last_seen {
+            out.complain_of(error);
+        }
+        if let Some(told) = &doubt {
+            out.complain(told);
+        }
     }
     Ok(if stored.last_seen.is_err() || doubt.is_some() { FAILED } else { DONE })
 }
