@@ -11,6 +11,9 @@ use crate::{
     report::Row,
 };
 
+/// Where no other program takes the port before memcached has it.
+const NOT_TLS: &str = "127.0.0.2";
+
 #[derive(Clone, Copy, PartialEq)]
 pub enum Reach {
     Tcp,
@@ -53,10 +56,10 @@ impl Reach {
             Self::UnixSocket => vec![Memcached::start_on_socket()],
             Self::Password => vec![Memcached::start_with_password("site", "open-sesame", &[])],
             Self::Tls => {
-                let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+                let port = TcpListener::bind((NOT_TLS, 0)).unwrap().local_addr().unwrap().port();
                 reached.plain = Some(port);
                 let certificates = reached.certificates.insert(Certificates::create());
-                vec![certificates.start_with(&["-l", &format!("notls:127.0.0.1:{port}")])]
+                vec![certificates.start_with(&["-l", &format!("notls:{NOT_TLS}:{port}")])]
             }
         };
         if self == Self::Twemproxy {
@@ -89,7 +92,7 @@ impl Reached {
     fn php(&self) -> String {
         match (&self.proxy, self.plain) {
             (Some(proxy), _) => proxy.address(),
-            (None, Some(port)) => format!("127.0.0.1:{port}"),
+            (None, Some(port)) => format!("{NOT_TLS}:{port}"),
             (None, None) if self.reach == Reach::UnixSocket => format!("{}:0", self.servers[0].place()),
             (None, None) => self.servers[0].place(),
         }

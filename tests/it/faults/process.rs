@@ -126,7 +126,8 @@ fn the_next_call_after_a_suspension_is_right() {
 fn a_suspension_while_the_circuit_is_open_does_not_keep_it_open() {
     alone(&[], || {
         let mut memcached = Memcached::start();
-        let tracker = memcached.tracker();
+        // The default timeout, so that the outage is a short one.
+        let tracker = Tracker::connect(&memcached.address()).unwrap();
         memcached.kill();
         until_circuit_open(&tracker);
         let script = "kill -STOP $PPID; sleep 1; kill -CONT $PPID";
