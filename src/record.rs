@@ -84,7 +84,7 @@ impl KeyBuffer {
             "empty".to_owned()
         } else if let Some(at) = name.bytes().position(|byte| !is_key_byte(byte)) {
             match name.as_bytes()[at] {
-                b' ' => format!("a blank at byte {at}; {INSTEAD}"),
+                b' ' => format!("a space at byte {at}; {INSTEAD}"),
                 byte => format!("control byte 0x{byte:02x} at byte {at}; {INSTEAD}"),
             }
         } else {
@@ -255,7 +255,7 @@ impl Codec {
         })
     }
 
-    /// The time in a value, whoever wrote it. Goes by the bytes, not by the flags, which each client numbers
+    /// The time in a value that any program wrote. Goes by the bytes, not by the flags, which each client numbers
     /// in its own way, and not by the format. A time more than `online_timeout` ahead of `now` is not believed.
     pub(crate) fn decode(
         &self,

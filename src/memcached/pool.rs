@@ -1,4 +1,4 @@
-//! The connections of this process to one server: those that are idle, and the limit of all, whoever asks.
+//! The connections of this process to one server: those that are idle, and the limit that all callers share.
 
 use std::{
     mem,

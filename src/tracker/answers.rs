@@ -59,7 +59,7 @@ pub struct StoredRecord {
     pub flags: u32,
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The format that these are of, whoever wrote them; `None` if they are no time, or one in a form that is only read.
+    /// The format that these are of; `None` if they are no time, or one in a form that is only read.
     /// A Django site whose format is not the one set here would fail on what is written here.
     pub format: Option<Format>,
     /// How long it will be kept, in whole seconds; `None` for as long as there is room, without the feature `meta`, and

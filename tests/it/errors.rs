@@ -17,11 +17,11 @@ fn an_error_names_its_kind_and_its_server() {
     let memcached = Memcached::start();
     let tracker = memcached.tracker();
     let invalid = tracker.seen("Alice Smith").unwrap_err();
-    let message = r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name, or a UUID of version 5 made of it"#;
+    let message = r#"user "Alice Smith" cannot be a memcached key: a space at byte 5; pass an id rather than a display name, or a UUID of version 5 made of it"#;
     assert_eq!(json(&invalid), json!({"kind": "invalid_user", "server": null, "message": message}));
     let Error::InvalidUser(error) = invalid else { panic!() };
     assert_eq!(error.user(), "Alice Smith");
-    assert!(error.reason().starts_with("a blank at byte 5"), "{}", error.reason());
+    assert!(error.reason().starts_with("a space at byte 5"), "{}", error.reason());
 
     let settings = Tracker::new(Settings::default().with_key_prefix("a b")).unwrap_err();
     assert_eq!((settings.kind(), settings.server()), ("settings", None));

@@ -25,7 +25,7 @@ fn a_user_that_cannot_be_a_key_is_refused_with_the_reason() {
     assert_eq!(refused(""), r#"user "" cannot be a memcached key: empty"#);
     assert_eq!(
         refused("Alice Smith"),
-        r#"user "Alice Smith" cannot be a memcached key: a blank at byte 5; pass an id rather than a display name, or a UUID of version 5 made of it"#
+        r#"user "Alice Smith" cannot be a memcached key: a space at byte 5; pass an id rather than a display name, or a UUID of version 5 made of it"#
     );
     assert_eq!(
         refused("a\r\nb"),

@@ -47,7 +47,7 @@ pub(crate) fn count(online: usize) -> String {
     }
 }
 
-/// A large server takes seconds: whoever sits before a terminal is told.
+/// A large server takes seconds: on a terminal, says so meanwhile.
 const QUIET: Duration = Duration::from_millis(400);
 
 pub(crate) fn list(tracker: &Tracker) -> Result<Vec<(String, DateTime<Utc>)>> {

@@ -1,4 +1,4 @@
-//! `seen`, `sign-out`, `forget`: each user on its own, and all of them whatever becomes of one.
+//! `seen`, `sign-out`, `forget`: each user on its own; one that fails stops none of the others.
 
 use last_seen::{Error, Result, Tracker};
 

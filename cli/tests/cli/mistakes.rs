@@ -150,7 +150,7 @@ fn a_write_that_fails_names_its_user_and_the_others_go_on() {
     let memcached = Memcached::start();
     let said = run(&memcached, &["seen", "alice", "Bob Smith", "carol"]);
     let told = said.refused();
-    assert!(told.starts_with(r#"user "Bob Smith" cannot be a memcached key: a blank at byte 3"#), "{told}");
+    assert!(told.starts_with(r#"user "Bob Smith" cannot be a memcached key: a space at byte 3"#), "{told}");
     assert_eq!(run(&memcached, &["show", "carol"]).code, Some(0));
 
     let said = on("127.0.0.1:1", &["seen", "alice", "bob"]);

@@ -1,6 +1,6 @@
 //! A site that shows live who of its users is online. `cargo run -p site`, then open <http://127.0.0.1:8080/>.
 //!
-//! With `LAST_SEEN_SERVERS=127.0.0.1:11211` the records are in memcached, and the page shows whoever is seen by any
+//! With `LAST_SEEN_SERVERS=127.0.0.1:11211` the records are in memcached, and the page shows everyone who is seen by any
 //! other program that shares it, those of a Django site among them (`LAST_SEEN_FORMAT=django`,
 //! `LAST_SEEN_KEY_PREFIX=:1:seen_` and `LAST_SEEN_TIME_ZONE`). Stop memcached, and the page says that it does not know.
 
