@@ -214,16 +214,27 @@ pub struct InvalidRecordError(Reason);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reason {
-    Unreadable { flags: u32, len: usize, head: Vec<u8>, why: Option<&'static str> },
-    Ahead { at: DateTime<Utc>, by: TimeDelta },
+    Unreadable {
+        flags: u32,
+        len: usize,
+        head: Vec<u8>,
+        why: Option<&'static str>,
+    },
+    Ahead {
+        at: DateTime<Utc>,
+        by: TimeDelta,
+    },
+    #[cfg(feature = "who")]
+    TooLarge,
 }
 
 impl InvalidRecordError {
-    /// The first 16 bytes of a value that cannot be read; `None` if it is a time too far in the future.
+    /// The first 16 bytes of a value that cannot be read; `None` if it is a time too far in the future, or was too large to
+    /// be read.
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.0 {
             Reason::Unreadable { head, .. } => Some(head),
-            Reason::Ahead { .. } => None,
+            _ => None,
         }
     }
 
@@ -231,13 +242,19 @@ impl InvalidRecordError {
     pub fn time(&self) -> Option<DateTime<Utc>> {
         match self.0 {
             Reason::Ahead { at, .. } => Some(at),
-            Reason::Unreadable { .. } => None,
+            _ => None,
         }
     }
 
     pub(crate) fn unreadable(flags: u32, bytes: &[u8], why: Option<&'static str>) -> Self {
         let head = bytes[..bytes.len().min(16)].to_vec();
         Self(Reason::Unreadable { flags, len: bytes.len(), head, why })
+    }
+
+    /// Of a value that was not read.
+    #[cfg(feature = "who")]
+    pub(crate) fn too_large() -> Self {
+        Self(Reason::TooLarge)
     }
 
     pub(crate) fn ahead(at: DateTime<Utc>, by: TimeDelta) -> Self {
@@ -254,6 +271,8 @@ impl fmt::Display for InvalidRecordError {
                 write!(f, "flags {flags}, {len} {unit}, beginning \"{}\"", head.escape_ascii())?;
                 why.map_or(Ok(()), |why| write!(f, ", {why}"))
             }
+            #[cfg(feature = "who")]
+            Reason::TooLarge => f.write_str("too large for a time, and not read"),
             Reason::Ahead { at, by } => {
                 write!(f, "{at} is {} s ahead of this host's clock", by.num_seconds())
             }

@@ -67,8 +67,8 @@
 //!
 //! # Who is online
 //!
-//! With the feature `who` a tracker lists everyone who is online (`Tracker::online_users`) and follows who
-//! comes and goes (`Tracker::watch`), without an index and without an extra write.
+//! With the feature `who` a tracker lists everyone who is online (`Tracker::online_users`), and follows who comes and goes
+//! in a `Roster` that heals itself (`Tracker::watch`), without an index.
 //!
 //! # Settings
 //!
@@ -118,7 +118,9 @@ pub use tracker::{RecordInfo, RestoreSummary, StoredRecord, Tracker};
 #[cfg(all(feature = "tokio", feature = "who"))]
 pub use who::AsyncWatch;
 #[cfg(feature = "who")]
-pub use who::Watch;
+pub use who::{
+    Change, OfflineReason, OnlineUser, OnlineUsers, Roster, RosterServer, RosterUser, Status, Watch,
+};
 
 /// The reader of values, for `fuzz/`: takes the first byte for the flags.
 #[cfg(fuzzing)]

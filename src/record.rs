@@ -28,7 +28,7 @@ use crate::error::{Error, InvalidRecordError, InvalidUserError, Result};
 pub(crate) const MAX_KEY: usize = 250;
 
 /// The longest value that is looked at; no time is written in more.
-const MAX_VALUE: usize = 1024;
+pub(crate) const MAX_VALUE: usize = 1024;
 
 /// What to do about a name that is no key. docs/sharing.md has the line for each language.
 const INSTEAD: &str = "pass an id rather than a display name, or a UUID of version 5 made of it";

@@ -154,7 +154,7 @@ impl Store {
         }
     }
 
-    /// Calls `hook` with each key that is stored in this process, as long as it lives.
+    /// Calls `hook` with each key that is stored or deleted in this process, as long as it lives.
     #[cfg(feature = "who")]
     pub(crate) fn hook(&self, hook: std::sync::Weak<Hook>) {
         if let Self::Memory(memory) = self {

@@ -1,40 +1,100 @@
-//! Who is online: the list, and the live feed. memcached lists its items and logs what is stored by itself;
-//! both are used as they are, without an index and without an extra write.
+//! Who is online: the list, and who comes and goes. memcached lists its items and logs what is stored by itself; both are
+//! used as they are, without an index. Nothing is written but a store of our own to a log that is silent.
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+mod change;
 mod dump;
 mod feed;
-mod inbox;
+mod follower;
+mod hub;
+mod ledger;
+mod local;
+mod pace;
+mod roster;
 mod watch;
 
 use std::{cmp::Reverse, time::Instant};
 
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode;
+use serde::Serialize;
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncWatch;
+pub use change::{Change, OfflineReason};
+pub use roster::{Roster, RosterServer, RosterUser, Status};
 pub use watch::Watch;
 
 use crate::{
     error::{Error, Result},
-    memcached::{Blocking, LineConnection, run_through},
-    record::{Key, is_tombstone},
+    memcached::{BATCH_MAX, Blocking, Found, LineConnection, run_through},
+    presence::Presence,
+    record::{Key, Keys, is_tombstone},
+    store::Store,
     tracker::Tracker,
 };
+use dump::{Candidates, Listing};
+use pace::Intervals;
 
-/// Candidates are confirmed in pieces of as many, each one round trip a server.
-const PIECE: usize = 500;
+/// So many records that cannot be read are shown.
+const UNREADABLE_MAX: usize = 100;
+
+/// A user in a list of [`online_users`](Tracker::online_users).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OnlineUser {
+    /// Who.
+    pub user: String,
+    /// The last request, to the second.
+    pub last_seen: DateTime<Utc>,
+}
+
+/// Everyone who is online, and what could not be found out: from [`Tracker::online_users`].
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct OnlineUsers {
+    /// Those of every server that answered, the newest first.
+    pub users: Vec<OnlineUser>,
+    /// Users whose record cannot be read or believed, and why: at most 100 of them. Whether they are online is unknown.
+    pub unreadable: Vec<(String, Error)>,
+    /// How many these are.
+    pub unreadable_count: usize,
+    /// Why servers could not be listed, or read to the end. Of their users some are missing, or all.
+    pub unavailable: Vec<Error>,
+}
+
+impl OnlineUsers {
+    /// Whether every server was listed and read.
+    pub fn is_complete(&self) -> bool {
+        self.unavailable.is_empty()
+    }
+
+    /// Returns the users, if every server was listed and read.
+    ///
+    /// # Errors
+    /// The first of [`unavailable`](Self::unavailable).
+    pub fn complete(self) -> Result<Vec<OnlineUser>> {
+        self.unavailable.into_iter().next().map_or(Ok(self.users), Err)
+    }
+
+    fn add_unreadable(&mut self, user: &str, error: Error) {
+        self.unreadable_count += 1;
+        if self.unreadable.len() < UNREADABLE_MAX {
+            self.unreadable.push((user.to_owned(), error));
+        }
+    }
+}
 
 /// What the feature `who` adds.
 impl Tracker {
-    /// Everyone who is online now, the newest first, whichever program and language wrote them and with
-    /// whatever expiry.
+    /// Lists everyone who is online now, the newest first, whichever program and language wrote them and with whatever
+    /// expiry. A server that cannot be listed costs only its own users, and is named.
     ///
     /// For jobs and administrators' pages, never for each request: every server walks through all its items,
     /// which takes 1 to 2 seconds for a million. For the users of a page there is
-    /// [`presences`](Self::presences). Takes at most 10 s, and the reading of those who are online.
+    /// [`presences`](Self::presences). Takes at most 10 s, and the reading of those who are online. What a
+    /// [`Recorder`](crate::Recorder) has queued and not written yet is not in the list.
     ///
     /// Below memcached 1.6.19 a listing that is not read holds the server's locks. It is read by a thread
     /// that does nothing else and ends at its deadline, but a process that is *suspended* in the middle (a
@@ -45,100 +105,125 @@ impl Tracker {
     /// # fn main() -> Result<(), last_seen::Error> {
     /// # let tracker = last_seen::Tracker::in_memory();
     /// tracker.seen("alice")?;
-    /// for (user, at) in tracker.online_users()? {
-    ///     println!("{user} since {at}");
+    /// let online = tracker.online_users()?;
+    /// for user in &online.users {
+    ///     println!("{} since {}", user.user, user.last_seen);
     /// }
-    /// # assert_eq!(tracker.online_users()?.len(), 1);
+    /// for error in &online.unavailable {
+    ///     println!("and those of a server that is down: {error}");
+    /// }
+    /// # assert_eq!(online.complete()?.len(), 1);
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if a server could not be reached, broke off, was busy with other listings all the
-    /// time, or is a proxy that closes the connection; [`Error::Server`] if it does not list: started with `-X` or
-    /// `no_lru_crawler`. A list that is not whole is never given.
-    pub fn online_users(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
-        let mut candidates = dump::ask(&self.store().remotes(), self.settings())?;
-        let mut here = dump::Candidates::default();
-        self.store().each_key(|key| here.push(&key.as_str()[self.settings().key_prefix().len()..]));
-        candidates.push(here);
-
+    /// If no server could be listed, the first one's: [`Error::Unavailable`] if it could not be reached, broke off, was
+    /// busy with other listings all the time, or is a proxy that closes the connection; [`Error::Server`] if it does not
+    /// list: started with `-X` or `no_lru_crawler`.
+    pub fn online_users(&self) -> Result<OnlineUsers> {
+        let until = Instant::now() + dump::DEADLINE;
+        let servers = self.store().remotes();
+        let list = |server| Listing::start(server, self, self.settings().server_timeout(), until, |_| false);
+        let listings: Vec<Result<Listing>> = servers.iter().map(list).collect();
+        let mut online = OnlineUsers::default();
         // As a job it can wait longer for a server than a request.
         let store = self.store().with_background_timeout();
-        let mut online = Vec::new();
-        for candidates in candidates {
-            let mut names = candidates.names();
-            loop {
-                let piece: Vec<&str> = names.by_ref().take(PIECE).collect();
-                if piece.is_empty() {
-                    break;
-                }
-                let presences = run_through(self.presences_on::<Blocking>(&store, self.keys(&piece)));
-                for (&name, presence) in piece.iter().zip(presences) {
-                    match presence {
-                        Ok(presence) if presence.online => {
-                            online.extend(presence.last_seen.map(|at| (name.to_owned(), at)));
-                        }
-                        // Something else under such a key is nobody who is online.
-                        Ok(_) | Err(Error::InvalidRecord { .. }) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
+        let read = |candidates, online: &mut OnlineUsers| self.read_online(&store, candidates, online);
+        if servers.is_empty() {
+            read(local::list(self), &mut online)?;
         }
-        // A user can be on two servers: one copy stayed where the sharding used to look.
-        online.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        online.dedup_by(|a, b| a.0 == b.0);
-        online.sort_by_key(|&(_, at)| Reverse(at));
+        for listing in listings {
+            let candidates = listing.and_then(|listing| listing.wait());
+            let read = candidates.and_then(|candidates| read(candidates, &mut online));
+            online.unavailable.extend(read.err());
+        }
+        if !servers.is_empty() && online.unavailable.len() == servers.len() {
+            return Err(online.unavailable.swap_remove(0));
+        }
+        online.users.sort_unstable_by(|a, b| {
+            Reverse(a.last_seen).cmp(&Reverse(b.last_seen)).then_with(|| a.user.cmp(&b.user))
+        });
         Ok(online)
     }
 
-    /// The live feed: each user that is stored from now on, by whichever program and language, with the
-    /// presence as it is then. [`seen`](Self::seen) and [`sign_out`](Self::sign_out) show up;
-    /// [`forget`](Self::forget) and expiry do not, so whoever was not heard of for `online_timeout` is
-    /// offline.
+    /// Adds those candidates of a server who are online by what is stored, until it fails.
+    fn read_online(&self, store: &Store, mut candidates: Candidates, online: &mut OnlineUsers) -> Result<()> {
+        let (now, prefix) = (Utc::now(), self.settings().key_prefix());
+        loop {
+            let mut batch = Vec::new();
+            while batch.len() < BATCH_MAX
+                && let Some((user, hint)) = candidates.next()
+            {
+                match hint.large {
+                    true => online.add_unreadable(user, feed::too_large(prefix, user)),
+                    false => batch.push(user.to_owned()),
+                }
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let keys = Keys::new(prefix, &batch);
+            let read = |place, found: Found<'_>| self.seen_in(keys.get(place), found, now);
+            let seen = run_through(store.get_many::<Blocking, _>(&keys, false, read));
+            for (user, seen) in batch.into_iter().zip(seen) {
+                match seen {
+                    Ok(seen) if Presence::at(seen, now, self.settings().online_timeout()).online => {
+                        online.users.extend(seen.map(|last_seen| OnlineUser { user, last_seen }));
+                    }
+                    Ok(_) => {}
+                    Err(error @ Error::InvalidRecord { .. }) => online.add_unreadable(&user, error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Follows who is online: everyone who is, then [`Change::Ready`], then who comes and goes, by whichever program and
+    /// language, each within a moment. A [`Roster`] applies the changes. Returns at once, and needs no server to start:
+    /// one that is down, or refuses to be followed, is a [`Change::ServerDown`] and is tried again.
     ///
-    /// Names are read back in pieces, 50 ms after the first or when a hundred are here, so that several
-    /// stores of a user within that time are one event. memcached itself may hold back the first line after
-    /// a quiet time for up to a second.
+    /// It heals itself. memcached's log is followed and says who is to be read; what is read is what is told, so a line
+    /// that comes late or not at all does no harm. A server that goes down makes its users unknown, and nobody goes
+    /// offline by the clock meanwhile; after its return, and after the feed has lost something, the server is listed
+    /// again, and the differences are told. A log that was silent for 15 s is tried by a store of our own (`last-seen:watch:`
+    /// and a random name, kept for a minute), so that a dead connection is found within 25 s.
     ///
-    /// A server that is lost is one [`Error::Unavailable`] in the feed, which goes on: the server is found
-    /// again within two seconds of its return. What was stored meanwhile is not in the feed.
-    ///
-    /// memcached has 20 watchers at most. One `Watch` a program is enough, fanned out:
+    /// * A sign-out is told at once, and so is a [`forget`](Self::forget). That another program deleted a
+    ///   record, only newer servers log (1.6.45 does, 1.6.18 does not); elsewhere that user leaves when `online_timeout` is
+    ///   over. `flush_all` and
+    ///   `touch` are in no log.
+    /// * What a [`Recorder`](crate::Recorder) has queued and not written yet is not told.
+    /// * memcached has 20 watchers at most: one `Watch` a program, fanned out. The 21st program is told
+    ///   [`Change::ServerDown`] with `WATCHER_TOO_MANY`, and is let in within about ten seconds of another one's end.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
-    /// use std::sync::mpsc;
+    /// use last_seen::{Change, Roster};
     /// # let tracker = last_seen::Tracker::in_memory();
-    /// let (first, page) = mpsc::channel();
-    /// let (second, log) = mpsc::channel();
-    ///
-    /// let watch = tracker.watch()?;
-    /// std::thread::spawn(move || {
-    ///     let mut readers = vec![first, second];
-    ///     for event in watch.flatten() {
-    ///         readers.retain(|reader| reader.send(event.clone()).is_ok());
-    ///         if readers.is_empty() {
-    ///             break;
-    ///         }
-    ///     }
-    /// });
-    ///
-    /// tracker.seen("alice")?;
-    /// # let (page, log) = (page.into_iter(), log.into_iter());
-    /// for (user, presence) in page.take(1).chain(log.take(1)) {
-    ///     assert_eq!((user.as_str(), presence.online), ("alice", true));
+    /// let mut roster = Roster::default();
+    /// for change in tracker.watch()? {
+    ///     roster.apply(&change);
+    ///     println!("{} online, {} unknown", roster.online(), roster.unknown());
+    /// #   if let Change::Ready { .. } = change { break }
     /// }
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// [`Error::Server`] if a server does not allow it: started with `-W`. A server that cannot be reached, has 20
-    /// watchers, or is a proxy that closes the connection, is the first event, and is tried again.
+    /// [`Error::System`] if there is no thread for it.
     pub fn watch(&self) -> Result<Watch> {
-        Watch::start(self)
+        Watch::start(self, Intervals::REAL)
+    }
+
+    /// For tests, which cannot wait: [`watch`](Self::watch) with intervals that are so many times shorter.
+    #[doc(hidden)]
+    pub fn watch_faster(&self, times: u32) -> Result<Watch> {
+        Watch::start(self, Intervals::REAL.faster(times))
     }
 }
+
+/// Before the random name of what is stored to try a log.
+const BEAT_PREFIX: &str = "last-seen:watch:";
 
 /// A key has 250 bytes, three times as many in URL encoding; the other fields are numbers.
 const MAX_LINE: usize = 2_048;
@@ -146,7 +231,7 @@ const MAX_LINE: usize = 2_048;
 /// One number of the server's `stats`; `None` if it has none of that name.
 fn stat(connection: &mut LineConnection, name: &str) -> Result<Option<u64>> {
     connection.send("stats")?;
-    let deadline = Instant::now() + connection.server.timeout();
+    let deadline = Instant::now() + connection.patience;
     let mut found = None;
     loop {
         let line = match connection.line(MAX_LINE, deadline) {
@@ -173,23 +258,24 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// What a key in a listing or log names.
 #[derive(Debug, PartialEq, Eq)]
 enum Name {
-    User(String),
+    /// A user, by the whole key.
+    User(Key),
     /// Under the prefix, and no user all the same.
-    Illegal,
-    /// Of some other program.
-    Foreign,
+    Invalid,
+    /// Of some other program, or nobody's record.
+    Other,
 }
 
 /// Takes the key as memcached writes it, URL-encoded. A name from there is checked as one from here.
 fn name_in(encoded: &[u8], prefix: &str) -> Name {
     let mut bytes = percent_decode(encoded);
     if !prefix.bytes().all(|byte| bytes.next() == Some(byte)) {
-        return Name::Foreign;
+        return Name::Other;
     }
-    match String::from_utf8(bytes.collect()) {
-        Ok(name) if prefix.is_empty() && is_tombstone(&name) => Name::Foreign,
-        Ok(name) if Key::new(prefix, &name).is_ok() => Name::User(name),
-        _ => Name::Illegal,
+    match String::from_utf8(bytes.collect()).map(|name| Key::new(prefix, &name)) {
+        Ok(Ok(key)) if is_tombstone(key.as_str()) || key.as_str().starts_with(BEAT_PREFIX) => Name::Other,
+        Ok(Ok(key)) => Name::User(key),
+        _ => Name::Invalid,
     }
 }
 
@@ -199,24 +285,29 @@ mod tests {
 
     #[test]
     fn a_name_is_decoded_and_checked() {
-        let user = |name: &str| Name::User(name.to_owned());
+        let user = |name: &str| Name::User(Key::from(name));
         for (encoded, expected) in [
-            ("seen_alice", user("alice")),
-            ("seen_jos%C3%A9", user("josé")),
-            ("seen_a%25b%3Dc%26d", user("a%b=c&d")),
-            ("seen_a+b", user("a+b")),
-            ("se%65n_x", user("x")),
-            ("seen_", Name::Illegal),
-            ("seen_%FF", Name::Illegal),
-            ("seen_a%20b", Name::Illegal),
-            ("seen_a%0Ab", Name::Illegal),
-            ("seen", Name::Foreign),
-            ("", Name::Foreign),
-            ("session_1", Name::Foreign),
+            ("seen_alice", user("seen_alice")),
+            ("seen_jos%C3%A9", user("seen_josé")),
+            ("seen_a%25b%3Dc%26d", user("seen_a%b=c&d")),
+            ("seen_a+b", user("seen_a+b")),
+            ("se%65n_x", user("seen_x")),
+            ("seen_", Name::Invalid),
+            ("seen_%FF", Name::Invalid),
+            ("seen_a%20b", Name::Invalid),
+            ("seen_a%0Ab", Name::Invalid),
+            ("seen", Name::Other),
+            ("", Name::Other),
+            ("session_1", Name::Other),
+            ("seen_gone%3Aaaaaaaaaaaaaaaaa", user("seen_gone:aaaaaaaaaaaaaaaa")),
         ] {
             assert_eq!(name_in(encoded.as_bytes(), "seen_"), expected, "{encoded}");
         }
-        assert_eq!(name_in(b"%3A1%3Aseen_bob", ":1:seen_"), user("bob"));
-        assert_eq!(name_in(&[b"seen_", &[b'x'; 246][..]].concat(), "seen_"), Name::Illegal);
+        assert_eq!(name_in(b"%3A1%3Aseen_bob", ":1:seen_"), user(":1:seen_bob"));
+        for prefix in ["", "gone:"] {
+            assert_eq!(name_in(b"gone%3Aaaaaaaaaaaaaaaaa", prefix), Name::Other);
+        }
+        assert_eq!(name_in(b"last-seen%3Awatch%3A0123456789abcdef", ""), Name::Other);
+        assert_eq!(name_in(&[b"seen_", &[b'x'; 246][..]].concat(), "seen_"), Name::Invalid);
     }
 }

@@ -12,10 +12,14 @@ use super::{
     blocking::{Blocking, Socket},
     connection::{Broken, Cause, Connection},
     link::run_through,
-    protocol,
+    protocol::{self, Asked, Change, Changes, Exchange, Found, Get},
     server::Server,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    memcached::Write,
+    record::Keys,
+};
 
 /// A clone is a handle on the same server.
 #[derive(Clone)]
@@ -36,12 +40,13 @@ impl Remote {
         self.0.timeout
     }
 
-    /// Opens a connection beside the pool, to the server's address as it is now; also while the circuit is open.
-    pub(crate) fn connect(&self) -> Result<LineConnection> {
+    /// Opens a connection beside the pool, to the server's address as it is now; also while the circuit is open. Each of
+    /// its exchanges may take as long.
+    pub(crate) fn connect(&self, patience: Duration) -> Result<LineConnection> {
         let connected = self.0.connect_beside();
         let connection =
             connected.map_err(|broken| self.0.error(broken, "connection", self.0.timeout / 2))?;
-        Ok(LineConnection { server: self.clone(), address: self.address(), connection, line: 0 })
+        Ok(LineConnection { server: self.clone(), patience, address: self.address(), connection, line: 0 })
     }
 
     /// Whether its name has another address by now than it had for the connection.
@@ -74,6 +79,7 @@ impl fmt::Debug for Remote {
 /// Lines as they come.
 pub(crate) struct LineConnection {
     pub(crate) server: Remote,
+    pub(crate) patience: Duration,
     connection: Connection<Blocking>,
     address: Option<SocketAddr>,
     /// The bytes of the line that was given out last.
@@ -101,7 +107,7 @@ impl LineConnection {
     }
 
     pub(crate) fn send(&mut self, command: &str) -> Result<()> {
-        let deadline = Instant::now() + self.server.timeout();
+        let deadline = Instant::now() + self.patience;
         let sent = run_through(self.connection.command(command, deadline));
         sent.map_err(|error| self.lost(error))
     }
@@ -124,9 +130,35 @@ impl LineConnection {
         protocol::line(&self.connection.data()[self.line..]).is_none()
     }
 
+    /// One answer a key, in order: what `read` makes of its value, if there is one.
+    pub(crate) fn get_many<T>(
+        &mut self,
+        keys: &Keys,
+        read: impl Fn(u32, Found<'_>) -> Result<T>,
+    ) -> Result<Vec<Result<Option<T>>>> {
+        let places: Vec<u32> = (0..keys.len() as u32).collect();
+        let mut answers: Vec<Result<Option<T>>> = Vec::with_capacity(places.len());
+        answers.resize_with(places.len(), || Ok(None));
+        let found = |nth: usize, found: Found<'_>| answers[nth] = read(nth as u32, found).map(Some);
+        self.run(&mut Get::new(Asked::Some(keys, &places), false, found))?;
+        Ok(answers)
+    }
+
+    pub(crate) fn set(&mut self, write: &Write) -> Result<()> {
+        let (changes, mut answer) = ([Change::Store(write)], Ok(false));
+        self.run(&mut Changes::new(&changes, |_, made| answer = made))?;
+        answer.map_or_else(|words| Err(self.server.refused(&words)), |_| Ok(()))
+    }
+
+    fn run(&mut self, exchange: &mut impl Exchange) -> Result<()> {
+        self.connection.consume(std::mem::take(&mut self.line));
+        let ran = run_through(self.connection.run(exchange, Instant::now() + self.patience));
+        ran.map_err(|broken| self.server.0.error(broken, "answer", self.patience))
+    }
+
     /// The server is not there, or speaks something else.
     pub(crate) fn lost(&self, error: io::Error) -> Error {
         let cause = Cause::from(error);
-        self.server.0.error(Broken { cause, stale: false }, "answer", self.server.timeout())
+        self.server.0.error(Broken { cause, stale: false }, "answer", self.patience)
     }
 }

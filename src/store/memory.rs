@@ -18,7 +18,7 @@ use crate::{
 /// Beyond as many records the ones that were not used for long make room, as in memcached.
 const MAX_RECORDS: u64 = 1_000_000;
 
-/// Called with each key that is stored, while the store is locked.
+/// Called with each key that is stored or deleted, while the store is locked.
 #[cfg(feature = "who")]
 pub(crate) type Hook = dyn Fn(&Key) + Send + Sync;
 
@@ -35,6 +35,15 @@ struct Records {
     writes: u64,
     #[cfg(feature = "who")]
     hooks: Vec<std::sync::Weak<Hook>>,
+}
+
+#[cfg(feature = "who")]
+impl Records {
+    fn tell(&mut self, key: &Key) {
+        if !is_tombstone(key.as_str()) {
+            self.hooks.retain(|hook| hook.upgrade().map(|hook| hook(key)).is_some());
+        }
+    }
 }
 
 /// Records of this process alone. One lock, since a conditional write has to read and write in one step.
@@ -98,9 +107,7 @@ impl Memory {
             let entry = Entry { value: write.value.clone(), expires, cas: records.writes };
             records.cache.insert(write.key.clone(), entry);
             #[cfg(feature = "who")]
-            if write.home.is_none() {
-                records.hooks.retain(|hook| hook.upgrade().map(|hook| hook(&write.key)).is_some());
-            }
+            records.tell(&write.key);
         }
         holds
     }
@@ -118,11 +125,15 @@ impl Memory {
     }
 
     pub(super) fn delete(&self, key: &Key, cas: Option<u64>) -> bool {
-        let cache = &mut self.lock().cache;
+        let mut records = self.lock();
+        let cache = &mut records.cache;
         if cas.is_some_and(|cas| cache.peek(key).is_some_and(|entry| entry.cas != cas)) {
             return false;
         }
-        cache.remove(key).is_some_and(|(_, entry)| entry.expires > Instant::now())
+        let was_there = cache.remove(key).is_some_and(|(_, entry)| entry.expires > Instant::now());
+        #[cfg(feature = "who")]
+        records.tell(key);
+        was_there
     }
 }
 

@@ -7,75 +7,107 @@
 use std::{
     collections::BTreeSet,
     io::{self, ErrorKind},
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        mpsc::{self, Receiver, TryRecvError},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{MAX_LINE, Name, name_in, number, stat};
+use super::{
+    MAX_LINE, Name,
+    ledger::{Hint, NEVER},
+    name_in, number,
+    pace::jitter,
+    stat,
+};
 use crate::{
     error::{Error, EscapedQuoted, Result},
-    memcached::Remote,
-    settings::Settings,
+    memcached::{Closer, Remote},
+    record::MAX_VALUE,
+    tracker::Tracker,
 };
 
-/// For a server, with the wait for its other listings.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// For one listing.
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A server counts time in whole seconds, and notes a store up to two seconds late.
 const SLACK: u64 = 5;
 
-/// What is asked of each server.
-#[derive(Debug, Clone)]
-struct Query {
-    prefix: String,
-    online_timeout: u64,
-}
+/// An item's own bytes beside its value: the key, and what memcached keeps of it.
+const ITEM: u64 = 1_024;
 
+/// Who may be online.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    /// Packed: one a line, which no legal name breaks.
-    names: String,
+    /// Packed: a name, and a hint if there is one, on each line, which no legal name breaks.
+    text: String,
+    read: usize,
     /// Keys with the prefix that name no user.
     skipped: u64,
 }
 
 impl Candidates {
-    pub(super) fn push(&mut self, name: &str) {
-        self.names.push_str(name);
-        self.names.push('\n');
+    pub(super) fn push(&mut self, name: &str, hint: Hint) {
+        self.text.push_str(name);
+        if hint != Hint::NONE {
+            self.text.push_str(if hint.large { " l" } else { " s" });
+            self.text.push_str(&hint.expires.to_string());
+        }
+        self.text.push('\n');
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.split_terminator('\n')
+    /// The next one; an iterator could not lend it.
+    pub(super) fn next(&mut self) -> Option<(&str, Hint)> {
+        let (line, _) = self.text[self.read..].split_once('\n')?;
+        self.read += line.len() + 1;
+        let Some((name, hint)) = line.split_once(' ') else { return Some((line, Hint::NONE)) };
+        Some((name, Hint { large: hint.starts_with('l'), expires: hint[1..].parse().unwrap_or(NEVER) }))
     }
 }
 
-/// The candidates of each server, all of them asked at once; the first error where one failed.
-pub(super) fn ask(servers: &[Remote], settings: &Settings) -> Result<Vec<Candidates>> {
-    let query = Query {
-        prefix: settings.key_prefix().to_owned(),
-        online_timeout: settings.online_timeout().as_secs(),
-    };
-    let deadline = Instant::now() + DEADLINE;
-    let mut asked = Vec::with_capacity(servers.len());
-    for server in servers {
-        let (of, query) = (server.clone(), query.clone());
-        let thread = thread::Builder::new()
+/// How a listing goes on beside its caller.
+pub(super) struct Listing(Receiver<Result<Candidates>>);
+
+impl Listing {
+    /// Lists the server, on a thread of its own. While another program lists it, waits until then and asks again. `adopt`
+    /// is given each connection, and says whether nobody waits any more.
+    pub(super) fn start(
+        server: &Remote,
+        tracker: &Tracker,
+        patience: Duration,
+        until: Instant,
+        adopt: impl Fn(Closer) -> bool + Send + 'static,
+    ) -> Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        let (server, tracker) = (server.clone(), tracker.clone());
+        thread::Builder::new()
             .name("last-seen-dump".to_owned())
-            .spawn(move || wait_and_dump(&of, &query, deadline))
+            .spawn(move || sender.send(wait_and_dump(&server, &tracker, patience, until, adopt)))
             .map_err(Error::no_thread)?;
-        asked.push((server, thread));
+        Ok(Self(receiver))
     }
-    let answer = |(server, thread): (&Remote, thread::JoinHandle<Result<Candidates>>)| {
-        let panicked = |_| Err(Error::system(io::Error::other("the thread of a listing panicked")));
-        let candidates = thread.join().unwrap_or_else(panicked)?;
-        if candidates.skipped > 0 {
-            tracing::debug!(server = server.name(), skipped = candidates.skipped, "keys that name no user");
+
+    /// What is known without asking.
+    pub(super) fn done(candidates: Candidates) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let _ = sender.send(Ok(candidates));
+        Self(receiver)
+    }
+
+    pub(super) fn wait(&self) -> Result<Candidates> {
+        self.0.recv().unwrap_or_else(|_| Err(panicked()))
+    }
+
+    /// The result, if it is there.
+    pub(super) fn result(&self) -> Option<Result<Candidates>> {
+        match self.0.try_recv() {
+            Ok(result) => Some(result),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(panicked())),
         }
-        Ok(candidates)
-    };
-    asked.into_iter().map(answer).collect()
+    }
 }
 
 enum Answer {
@@ -84,32 +116,58 @@ enum Answer {
     Busy,
 }
 
-fn wait_and_dump(server: &Remote, query: &Query, deadline: Instant) -> Result<Candidates> {
+fn panicked() -> Error {
+    Error::system(io::Error::other("the thread of a listing panicked"))
+}
+
+fn wait_and_dump(
+    server: &Remote,
+    tracker: &Tracker,
+    patience: Duration,
+    until: Instant,
+    adopt: impl Fn(Closer) -> bool,
+) -> Result<Candidates> {
     let busy = || {
         let message = "another listing of its items is under way";
         Error::unavailable(server.name(), io::Error::new(ErrorKind::ResourceBusy, message))
     };
-    let _turn = Turn::wait(server.name(), deadline).ok_or_else(busy)?;
+    let _turn = Turn::wait(server.name(), until).ok_or_else(busy)?;
     let mut pause = Duration::from_millis(50);
     loop {
-        if let Answer::Whole(candidates) = dump(server, query, deadline)? {
+        if let Answer::Whole(candidates) = dump(server, tracker, patience, until, &adopt)? {
+            if candidates.skipped > 0 {
+                let skipped = candidates.skipped;
+                tracing::debug!(server = server.name(), skipped, "keys that name no user");
+            }
             return Ok(candidates);
         }
-        if Instant::now() + pause >= deadline {
+        let pause_now = pause.mul_f64(0.5 + jitter());
+        if Instant::now() + pause_now >= until {
             return Err(busy());
         }
-        thread::sleep(pause);
+        thread::sleep(pause_now);
         pause = (pause * 2).min(Duration::from_millis(500));
     }
 }
 
-fn dump(server: &Remote, query: &Query, deadline: Instant) -> Result<Answer> {
-    let mut connection = server.connect()?;
+fn dump(
+    server: &Remote,
+    tracker: &Tracker,
+    patience: Duration,
+    until: Instant,
+    adopt: impl Fn(Closer) -> bool,
+) -> Result<Answer> {
+    let (prefix, window) = (tracker.settings().key_prefix(), tracker.settings().online_timeout().as_secs());
+    let mut connection = server.connect(patience)?;
+    if adopt(connection.closer()) {
+        return Err(connection.lost(ErrorKind::ConnectionAborted.into()));
+    }
     let Some(now) = stat(&mut connection, "time")? else {
         return Err(server.refused("stats without a time"));
     };
     // `all` in place of `hash` misses items.
     connection.send("lru_crawler metadump hash")?;
+    let deadline = until.min(Instant::now() + DEADLINE);
     let mut candidates = Candidates::default();
     let mut begun = false;
     loop {
@@ -123,11 +181,13 @@ fn dump(server: &Remote, query: &Query, deadline: Instant) -> Result<Answer> {
             Err(error) => return Err(connection.lost(error)),
         };
         if let Some(item) = Item::read(line) {
-            if item.accessed.saturating_add(query.online_timeout + SLACK) >= now {
-                match name_in(item.key, &query.prefix) {
-                    Name::User(name) => candidates.push(&name),
-                    Name::Illegal => candidates.skipped += 1,
-                    Name::Foreign => {}
+            if item.accessed.saturating_add(window + SLACK) >= now {
+                match name_in(item.key, prefix) {
+                    Name::User(key) if tracker.store().server_of(&key) == server.name() => {
+                        candidates.push(&key.as_str()[prefix.len()..], item.hint(now + window));
+                    }
+                    Name::Invalid => candidates.skipped += 1,
+                    Name::User(_) | Name::Other => {}
                 }
             }
         } else if line == b"END" {
@@ -150,6 +210,9 @@ struct Item<'a> {
     key: &'a [u8],
     /// When it was stored or last read, by the server's clock.
     accessed: u64,
+    /// When it expires, by the server's clock; `None` for never.
+    expires: Option<u64>,
+    size: u64,
 }
 
 impl<'a> Item<'a> {
@@ -157,8 +220,22 @@ impl<'a> Item<'a> {
     fn read(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ');
         let key = fields.next()?.strip_prefix(b"key=")?;
-        let accessed = fields.find_map(|field| field.strip_prefix(b"la="))?;
-        Some(Self { key, accessed: number(accessed)? })
+        let mut item = Self { key, accessed: 0, expires: None, size: 0 };
+        let mut accessed = None;
+        for field in fields {
+            match field.split_at_checked(4) {
+                Some((b"exp=", time)) => item.expires = number(time),
+                Some((b"size", size)) => item.size = number(size.get(1..)?)?,
+                _ => accessed = field.strip_prefix(b"la=").map_or(accessed, number),
+            }
+        }
+        item.accessed = accessed?;
+        Some(item)
+    }
+
+    fn hint(&self, end: u64) -> Hint {
+        let expires = self.expires.filter(|&at| at <= end).map_or(NEVER, u64::cast_signed);
+        Hint { large: self.size > ITEM + MAX_VALUE as u64, expires }
     }
 }
 

@@ -1,9 +1,12 @@
-//! The list of who is online, and the live feed.
+//! The list of who is online, and the watch of who comes and goes.
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
-mod feed;
 mod list;
+mod outage;
+mod reader;
+mod truth;
+mod watch;
 
 use std::{
     io::{BufRead, BufReader, Write},

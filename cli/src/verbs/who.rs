@@ -8,35 +8,47 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use last_seen::{Presence, Result, Tracker};
+use last_seen::{OnlineUsers, Presence, Result, Tracker};
 
 use crate::{
-    Answer, DONE, json, out,
+    Answer, DONE, FAILED, json, out,
     out::Out,
     table::{self, Table},
+    text,
 };
 
 pub(crate) fn who(tracker: &Tracker, json: bool, out: &mut Out) -> Answer {
-    let online = list(tracker)?;
+    let OnlineUsers { users: online, unreadable, unreadable_count, unavailable, .. } = list(tracker)?;
+    let code = if unavailable.is_empty() { DONE } else { FAILED };
+    unavailable.iter().for_each(|error| out.complain(&text::chain(error)));
     let (now, window) = (Utc::now(), tracker.settings().online_timeout());
-    let presence = |at| Presence::at(Some(at), now, window);
+    let presence = |at: DateTime<Utc>| Presence::at(Some(at), now, window);
     if json {
-        for (user, at) in &online {
-            json::presence(out, user, &Ok(presence(*at)));
+        for user in &online {
+            json::presence(out, &user.user, &Ok(presence(user.last_seen)));
         }
-        return Ok(DONE);
+        for (user, error) in unreadable {
+            json::presence(out, &user, &Err(error));
+        }
+        return Ok(code);
+    }
+    if unreadable_count > 0 {
+        out.complain(&format!("{unreadable_count} records under the prefix cannot be read"));
     }
     if !online.is_empty() {
         let [user, last_seen, ago, _] = table::PRESENCE;
         let mut table = Table::new(&[user, last_seen, ago]);
-        for (user, at) in &online {
-            let [user, last_seen, ago, _] = table::presence(user, Some(&presence(*at)));
+        for user in &online {
+            let [user, last_seen, ago, _] = table::presence(&user.user, Some(&presence(user.last_seen)));
             table.row([user, last_seen, ago]);
         }
         table.print(out);
     }
-    out.line(&count(online.len()));
-    Ok(DONE)
+    // With a server missing it is a lower bound.
+    if code == DONE || !online.is_empty() {
+        out.line(&count(online.len()));
+    }
+    Ok(code)
 }
 
 pub(crate) fn count(online: usize) -> String {
@@ -50,7 +62,7 @@ pub(crate) fn count(online: usize) -> String {
 /// A large server takes seconds: on a terminal, says so meanwhile.
 const QUIET: Duration = Duration::from_millis(400);
 
-pub(crate) fn list(tracker: &Tracker) -> Result<Vec<(String, DateTime<Utc>)>> {
+fn list(tracker: &Tracker) -> Result<OnlineUsers> {
     if !io::stderr().is_terminal() || out::dumb() {
         return tracker.online_users();
     }

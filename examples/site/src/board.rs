@@ -1,18 +1,21 @@
 //! What the page shows, kept from one feed and handed to every open page.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use chrono::Utc;
-use last_seen::{Error, Presence, Result, Tracker, Watch};
+use last_seen::{Change, Presence, Roster, Status, Tracker};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
 /// A page that falls behind by as many is sent the whole state.
 const BACKLOG: usize = 256;
+
+/// How long users stay on the page who are offline.
+const KEEP: Duration = Duration::from_secs(24 * 3_600);
 
 /// The plot shows an hour at most.
 const SAMPLE: Duration = Duration::from_secs(10);
@@ -66,9 +69,10 @@ pub(crate) struct Board(Mutex<State>);
 #[derive(Debug)]
 struct State {
     online_timeout: Duration,
-    users: BTreeMap<String, Presence>,
+    roster: Roster,
+    /// Users of this site of whom the watch has told nothing so far.
+    added: BTreeSet<String>,
     shown: BTreeMap<String, Row>,
-    known: bool,
     history: VecDeque<usize>,
     sampled: Instant,
     /// `None` when the site ends.
@@ -79,9 +83,9 @@ impl Board {
     pub(crate) fn new(online_timeout: Duration) -> Self {
         Self(Mutex::new(State {
             online_timeout,
-            users: BTreeMap::new(),
+            roster: Roster::keeping(KEEP),
+            added: BTreeSet::new(),
             shown: BTreeMap::new(),
-            known: true,
             history: VecDeque::new(),
             sampled: Instant::now(),
             pages: Some(broadcast::channel(BACKLOG).0),
@@ -94,12 +98,17 @@ impl Board {
 
     /// Everyone whom the page has heard of.
     pub(crate) fn users(&self) -> Vec<String> {
-        self.lock().users.keys().cloned().collect()
+        let state = self.lock();
+        let names: BTreeSet<&str> = state.names().collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// A user of this site, from the moment of the sign-in.
     pub(crate) fn add(&self, user: &str) {
-        self.lock().users.entry(user.to_owned()).or_default();
+        let mut state = self.lock();
+        if state.roster.get(user).is_none() {
+            state.added.insert(user.to_owned());
+        }
     }
 
     /// The whole state, and what follows it; nothing follows when the site ends.
@@ -112,58 +121,34 @@ impl Board {
         self.lock().pages = None;
     }
 
-    /// Follows the feed until the site ends: one `Watch`, whatever the number of open pages.
+    /// Follows who comes and goes until the site ends: one `Watch`, whatever the number of open pages.
     pub(crate) fn follow(&self, tracker: &Tracker) {
-        match tracker.online_users() {
-            Ok(online) => {
-                let users: Vec<String> = online.into_iter().map(|(user, _)| user).collect();
-                self.read(tracker, &users);
-            }
-            Err(error) => eprintln!("who is online was not listed: {error}"),
-        }
-        let mut watch = tracker.watch().inspect_err(|error| eprintln!("no feed, so users are read: {error}"));
-        let mut last_read = Instant::now();
+        let mut watch = match tracker.watch() {
+            Ok(watch) => watch,
+            Err(error) => return eprintln!("nobody is followed: {error}"),
+        };
         while self.lock().pages.is_some() {
-            self.hear(watch.as_mut().ok());
-            let lost = !self.lock().known;
-            // A feed that broke off may have missed somebody: all are read when the cache is back.
-            if (lost || watch.is_err()) && last_read.elapsed() >= Duration::from_secs(1) {
-                let users = self.users();
-                self.read(tracker, &users);
-                last_read = Instant::now();
+            // A moment at most, so that "ago" moves on.
+            let mut wait = Duration::from_millis(200);
+            while let Some(change) = watch.next_timeout(wait) {
+                // The others of the same batch are here already.
+                wait = Duration::ZERO;
+                self.apply(&change);
             }
             self.publish();
         }
     }
 
-    /// Waits for the next events of the feed, a moment at most: users go offline by the clock, too.
-    fn hear(&self, watch: Option<&mut Watch>) {
-        let moment = Duration::from_millis(200);
-        let Some(watch) = watch else { return std::thread::sleep(moment) };
-        let mut wait = moment;
-        while let Some(event) = watch.next_timeout(wait) {
-            // The others of the same piece are here already.
-            wait = Duration::ZERO;
-            match event {
-                Ok((user, presence)) => drop(self.lock().users.insert(user, presence)),
-                Err(error) => {
-                    eprintln!("{error}");
-                    self.lock().known = false;
-                }
-            }
-        }
-    }
-
-    fn read(&self, tracker: &Tracker, users: &[String]) {
-        let presences: Vec<Result<Presence>> = tracker.presences(users);
+    fn apply(&self, change: &Change) {
         let mut state = self.lock();
-        state.known = presences.iter().all(|one| !matches!(one, Err(Error::Unavailable { .. })))
-            && (!users.is_empty() || tracker.server_status().iter().all(|server| server.info.is_ok()));
-        for (user, presence) in users.iter().zip(presences) {
-            if let Ok(presence) = presence {
-                state.users.insert(user.clone(), presence);
+        match change {
+            Change::Online { user, .. } | Change::Offline { user, .. } => {
+                state.added.remove(&**user);
             }
+            Change::ServerDown { error, .. } => eprintln!("{error}"),
+            _ => {}
         }
+        state.roster.apply(change);
     }
 
     /// Sends what has changed to every open page.
@@ -194,21 +179,32 @@ impl Board {
 }
 
 impl State {
-    /// Online or not by the clock of this moment, whenever the presence was read.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.roster.iter().map(|user| user.user).chain(self.added.iter().map(String::as_str))
+    }
+
+    fn known(&self) -> bool {
+        self.roster.servers().all(|server| server.error.is_none())
+    }
+
+    /// As the roster has them; who was added is offline, or unknown.
     fn rows(&self) -> Vec<Row> {
-        let now = Utc::now();
-        let row = |(user, presence): (&String, &Presence)| {
-            let presence = Presence::at(presence.last_seen, now, self.online_timeout);
-            Row::new(user, self.known.then_some(presence))
+        let (now, known) = (Utc::now(), self.known());
+        let row = |user: &str| {
+            let (last_seen, status) =
+                self.roster.get(user).map_or((None, Status::Offline), |user| (user.last_seen, user.status));
+            let presence = Presence::at(last_seen, now, self.online_timeout);
+            Row::new(user, (known && status != Status::Unknown).then_some(presence))
         };
-        self.users.iter().map(row).collect()
+        let names: BTreeSet<&str> = self.names().collect();
+        names.into_iter().map(row).collect()
     }
 
     fn whole(&self) -> Update {
         let rows = self.rows();
         let online = rows.iter().filter(|row| row.state == "online").count();
         let history = Some(self.samples(online));
-        Update { rows, online, known: self.known, history }
+        Update { rows, online, known: self.known(), history }
     }
 
     fn samples(&self, online: usize) -> Vec<usize> {

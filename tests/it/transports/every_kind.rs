@@ -1,6 +1,8 @@
 //! One suite, every kind of connection.
 
 use chrono::{TimeDelta, Utc};
+#[cfg(feature = "who")]
+use last_seen::{Change, Roster, Status};
 use last_seen::{Error, Recorder, Settings, Tracker};
 use last_seen_tests::{Memcached, eventually, ms, within_once};
 #[cfg(feature = "who")]
@@ -198,7 +200,8 @@ fn everyone_who_is_online_is_listed(server: &mut Memcached) {
     let user = |user: i64| format!("{user:0>60}");
     let at = |user: i64| now - TimeDelta::seconds(if user % 2 == 0 { user % 250 } else { 400 });
     assert_eq!(tracker.restore((0..5_000).map(|n| (user(n), at(n)))).written, 5_000);
-    let mut listed: Vec<String> = tracker.online_users().unwrap().into_iter().map(|(user, _)| user).collect();
+    let listed = tracker.online_users().unwrap().complete().unwrap();
+    let mut listed: Vec<String> = listed.into_iter().map(|online| online.user).collect();
     listed.sort();
     assert_eq!(listed, (0..5_000).step_by(2).map(user).collect::<Vec<_>>());
 }
@@ -210,21 +213,27 @@ fn everyone_who_comes_is_followed(_: &mut Memcached) {}
 fn everyone_who_comes_is_followed(server: &mut Memcached) {
     let tracker = tracker(&server.address());
     let mut watch = tracker.watch().unwrap();
-    let mut next = || watch.next_timeout(secs(5)).expect("an event");
-    for user in 0..20 {
-        tracker.seen(user).unwrap();
-        let (name, presence) = next().unwrap();
-        assert_eq!((name, presence.online), (user.to_string(), true));
+    let mut next = || watch.next_timeout(secs(5)).expect("a change");
+    assert!(matches!(next(), Change::Ready { online: 0, complete: true, .. }));
+    for number in 0..20 {
+        tracker.seen(number).unwrap();
+        let Change::Online { user, .. } = next() else { panic!("nobody came") };
+        assert_eq!(*user, *number.to_string());
     }
     server.kill();
-    let lost = next().unwrap_err();
-    assert!(matches!(lost, Error::Unavailable { .. }), "{lost:?}");
+    let Change::ServerDown { error, .. } = next() else { panic!("not down") };
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     server.restart();
-    let (name, _) = eventually(|| {
-        let _ = tracker.seen("back");
-        watch.next_timeout(ms(50)).and_then(Result::ok)
+    eventually(|| tracker.seen("back").ok());
+    let mut roster = Roster::default();
+    while !matches!(next(), Change::ServerUp { .. }) {}
+    eventually(|| {
+        watch.next_timeout(ms(50)).iter().for_each(|change| roster.apply(change));
+        roster
+            .get("back")
+            .filter(|_| roster.is_complete())
+            .map(|back| assert_eq!(back.status, Status::Online))
     });
-    assert_eq!(name, "back");
     server.suspend();
     within(ms(100), || drop(watch));
     server.resume();

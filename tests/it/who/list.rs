@@ -10,10 +10,10 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use last_seen::{Error, Settings, Tracker};
+use last_seen::{Error, Recorder, Settings, Tracker};
 
 use super::{connect, scripted};
-use last_seen_tests::{Fake, Memcached, chain, eventually, ms, secs, within};
+use last_seen_tests::{Fake, Memcached, chain, eventually, ms, secs, within, within_once};
 
 const DUMPS: [(&[u8], u64); 2] = [
     (include_bytes!("../data/metadump-1.6.18.bin"), 1_795_492_381),
@@ -21,7 +21,8 @@ const DUMPS: [(&[u8], u64); 2] = [
 ];
 
 fn users(tracker: &Tracker) -> Vec<String> {
-    let mut users: Vec<String> = tracker.online_users().unwrap().into_iter().map(|(user, _)| user).collect();
+    let online = tracker.online_users().unwrap().complete().unwrap();
+    let mut users: Vec<String> = online.into_iter().map(|online| online.user).collect();
     users.sort();
     users
 }
@@ -39,7 +40,7 @@ fn failure(tracker: &Tracker, address: &str) -> String {
 fn everyone_online_is_listed_the_newest_first() {
     let memcached = Memcached::start();
     for tracker in [Tracker::in_memory(), memcached.tracker()] {
-        assert!(tracker.online_users().unwrap().is_empty());
+        assert!(tracker.online_users().unwrap().users.is_empty());
         let now = DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap();
         let seen = [("josé", 200), ("alice", 0), ("bob", 100), ("gone", 400), ("left", 0), ("forgotten", 0)];
         for (user, ago) in seen {
@@ -49,7 +50,9 @@ fn everyone_online_is_listed_the_newest_first() {
         tracker.forget("forgotten").unwrap();
         let expected = [("alice", 0), ("bob", 100), ("josé", 200)]
             .map(|(user, ago)| (user.to_owned(), now - TimeDelta::seconds(ago)));
-        assert_eq!(tracker.online_users().unwrap(), expected);
+        let listed = tracker.online_users().unwrap().complete().unwrap();
+        let listed: Vec<_> = listed.into_iter().map(|online| (online.user, online.last_seen)).collect();
+        assert_eq!(listed, expected);
     }
 }
 
@@ -61,9 +64,52 @@ fn a_record_is_listed_whoever_wrote_it_with_whatever_expiry() {
         memcached.raw(format!("set seen_{user} 17 {expiry} 10\r\n{now}"));
     }
     memcached.raw(format!("set session_1 0 0 10\r\n{now}"));
-    memcached.set("seen_posts", 0, b"not a time");
-    memcached.set("seen_ahead", 0, (now + 1_000).to_string().as_bytes());
     assert_eq!(users(&memcached.tracker()), ["day", "minute", "never", "week"]);
+}
+
+#[test]
+fn records_that_cannot_be_read_or_believed_are_named() {
+    let memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    tracker.seen("alice").unwrap();
+    memcached.set("seen_posts", 0, b"not a time");
+    memcached.set("seen_ahead", 0, (Utc::now().timestamp() + 1_000).to_string().as_bytes());
+    // More than is read at all.
+    memcached.set("seen_page", 0, &[b'x'; 3_000]);
+    let online = tracker.online_users().unwrap();
+    assert!(online.is_complete());
+    assert_eq!(online.users.len(), 1);
+    assert_eq!(online.unreadable_count, 3);
+    let mut unreadable: Vec<_> =
+        online.unreadable.iter().map(|(user, error)| (user.as_str(), chain(error))).collect();
+    unreadable.sort();
+    let [(ahead, why), (page, large), (posts, text)] = &unreadable[..] else { panic!("{unreadable:?}") };
+    assert_eq!([*ahead, *page, *posts], ["ahead", "page", "posts"]);
+    assert!(why.contains("s ahead of this host's clock"), "{why}");
+    assert!(large.ends_with("too large for a time, and not read"), "{large}");
+    assert!(text.ends_with("beginning \"not a time\""), "{text}");
+
+    for n in 0..150 {
+        memcached.set(&format!("seen_post{n}"), 0, b"not a time");
+    }
+    let online = tracker.online_users().unwrap();
+    assert_eq!((online.unreadable.len(), online.unreadable_count), (100, 153));
+}
+
+#[test]
+fn neither_tombstones_nor_what_a_watch_stores_are_users() {
+    let memcached = Memcached::start();
+    for prefix in ["gone:", "last-seen:", "g", "l"] {
+        let tracker = Tracker::new(memcached.settings().with_key_prefix(prefix)).unwrap();
+        tracker.seen("alice").unwrap();
+        tracker.sign_out("bob").unwrap();
+        tracker.forget("carol").unwrap();
+        memcached.set("last-seen:watch:0123456789abcdef", 0, b"");
+        let online = tracker.online_users().unwrap();
+        assert_eq!(online.unreadable_count, 0, "{prefix}: {:?}", online.unreadable);
+        let named: Vec<_> = online.users.iter().map(|online| online.user.as_str()).collect();
+        assert!(named.contains(&"alice") && !named.iter().any(|name| name.len() > 15), "{prefix}: {named:?}");
+    }
 }
 
 #[cfg(feature = "django")]
@@ -122,7 +168,9 @@ fn a_list_is_right_to_the_user(items: usize, online: usize) {
         // A stale copy on the wrong server, where the sharding does not look.
         server.set(&format!("seen_stale{n}"), 0, now.timestamp().to_string().as_bytes());
     }
-    let listed: BTreeMap<String, DateTime<Utc>> = tracker.online_users().unwrap().into_iter().collect();
+    let listed = tracker.online_users().unwrap().complete().unwrap();
+    let listed: BTreeMap<String, DateTime<Utc>> =
+        listed.into_iter().map(|online| (online.user, online.last_seen)).collect();
     let mut expected = BTreeMap::new();
     let mut read = |user: String, presence: last_seen::Presence| {
         if presence.online {
@@ -305,17 +353,15 @@ fn a_server_that_is_busy_for_ever_and_one_that_falls_silent_cost_ten_seconds() {
 }
 
 #[test]
-fn a_server_that_is_gone_or_stopped_costs_one_timeout() {
-    let mut servers: [Memcached; 2] = std::array::from_fn(|_| Memcached::start());
-    let tracker =
-        Tracker::new(Settings::default().with_servers(servers.iter().map(Memcached::address))).unwrap();
-    servers[1].suspend();
-    let address = servers[1].address();
-    let told = within(ms(400), || failure(&tracker, &address));
+fn one_server_that_is_gone_or_stopped_is_an_error_after_one_timeout() {
+    let mut memcached = Memcached::start();
+    let (tracker, address) = (Tracker::connect(&memcached.address()).unwrap(), memcached.address());
+    memcached.suspend();
+    let told = within_once(ms(400), || failure(&tracker, &address));
     assert_eq!(told, "is unavailable: no answer within 100ms");
-    servers[1].resume();
-    servers[1].kill();
-    let told = within(ms(400), || failure(&tracker, &address));
+    memcached.resume();
+    memcached.kill();
+    let told = within_once(ms(400), || failure(&tracker, &address));
     assert!(told.contains("refused"), "{told}");
 }
 
@@ -353,6 +399,67 @@ fn a_program_lists_a_server_once_at_a_time() {
         }
     });
     assert_eq!(LISTED.load(Ordering::SeqCst), 5);
+}
+
+#[test]
+fn a_server_that_cannot_be_listed_costs_only_its_own_users_and_is_named() {
+    for (option, expected) in [
+        (&[][..], "refused"),
+        (&["-X"], "answered \"ERROR metadump not allowed\""),
+        (&["-o", "no_lru_crawler"], "answered \"CLIENT_ERROR lru crawler disabled\""),
+    ] {
+        let mut servers = [Memcached::start(), Memcached::start_with(option), Memcached::start()];
+        let settings = Settings::default().with_servers(servers.iter().map(Memcached::address));
+        let tracker = Tracker::new(settings.with_server_timeout(secs(2))).unwrap();
+        let mut expected_users = Vec::new();
+        for n in 0..60 {
+            tracker.seen(n).unwrap();
+            if tracker.inspect(n).unwrap().server != servers[1].address() {
+                expected_users.push(n.to_string());
+            }
+        }
+        assert!((20..60).contains(&expected_users.len()), "{expected_users:?}");
+        if option.is_empty() {
+            servers[1].kill();
+        }
+        let online = tracker.online_users().unwrap();
+        assert!(!online.is_complete());
+        let mut listed: Vec<_> = online.users.iter().map(|online| online.user.clone()).collect();
+        listed.sort();
+        expected_users.sort();
+        assert_eq!(listed, expected_users);
+        let [error] = &online.unavailable[..] else { panic!("{:?}", online.unavailable) };
+        assert_eq!(error.server(), Some(servers[1].address().as_str()));
+        assert!(chain(error).contains(expected), "{}", chain(error));
+        assert!(online.complete().is_err());
+    }
+}
+
+#[test]
+fn a_stopped_server_costs_one_timeout_and_only_its_own_users() {
+    let servers: [Memcached; 2] = std::array::from_fn(|_| Memcached::start());
+    let tracker =
+        Tracker::new(Settings::default().with_servers(servers.iter().map(Memcached::address))).unwrap();
+    let there = (0..).find(|n| tracker.inspect(n).unwrap().server == servers[0].address()).unwrap();
+    tracker.seen(there).unwrap();
+    servers[1].suspend();
+    let online = within_once(ms(400), || tracker.online_users().unwrap());
+    assert_eq!(online.users[0].user, there.to_string());
+    let told = chain(&online.unavailable[0]);
+    assert_eq!(told, format!("memcached at {} is unavailable: no answer within 100ms", servers[1].address()));
+    servers[1].resume();
+}
+
+#[test]
+fn a_queued_sighting_is_not_in_the_list() {
+    let memcached = Memcached::start();
+    let tracker = Tracker::new(memcached.settings().with_flush_interval(secs(60))).unwrap();
+    let recorder = Recorder::new(tracker.clone());
+    recorder.seen("alice");
+    assert!(tracker.online("alice").unwrap());
+    assert!(users(&tracker).is_empty());
+    recorder.flush().unwrap();
+    assert_eq!(users(&tracker), ["alice"]);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use last_seen::Presence;
+use chrono::Utc;
+use last_seen::{Change, Presence, Roster, Status};
 use terminal_size::{Height, Width, terminal_size};
 
-use super::who;
 use crate::{
     out::Out,
     table::{self, Cell, Look, Table},
+    verbs::who,
 };
 
 /// Where the terminal does not tell its size.
@@ -24,26 +24,28 @@ const WIDTHS: [usize; 4] = [20, 20, 14, 9];
 pub(super) struct Board {
     window: Duration,
     live: bool,
-    /// Whether users stay whose time is long past: those that were asked for.
-    keep: bool,
-    users: BTreeMap<String, Presence>,
+    roster: Roster,
+    /// Those who were asked for, and of whom the watch has told nothing so far.
+    pub(super) asked_for: BTreeMap<String, Presence>,
     changed: bool,
     /// How many lines of the terminal the table takes now.
     drawn: usize,
 }
 
 impl Board {
-    pub(super) fn new(window: Duration, live: bool, keep: bool) -> Self {
-        Self { window, live, keep, users: BTreeMap::new(), changed: live, drawn: 0 }
+    pub(super) fn new(window: Duration, live: bool) -> Self {
+        let (roster, asked_for) = (Roster::keeping(window), BTreeMap::new());
+        Self { window, live, roster, asked_for, changed: live, drawn: 0 }
     }
 
-    pub(super) fn note(&mut self, user: String, presence: Presence) {
+    pub(super) fn asked_for(&mut self, user: &str, presence: Presence) {
         self.changed = self.live;
-        self.users.insert(user, presence);
+        self.asked_for.insert(user.to_owned(), presence);
     }
 
-    pub(super) fn knows(&self, user: &str, presence: Presence) -> bool {
-        self.users.get(user) == Some(&presence)
+    pub(super) fn apply(&mut self, change: &Change) {
+        self.changed = self.live;
+        self.roster.apply(change);
     }
 
     /// Whether the table on the terminal is not what is known.
@@ -51,21 +53,9 @@ impl Board {
         self.changed
     }
 
-    /// Who has gone offline by the clock. Users stay in the table for as long again.
-    pub(super) fn tick(&mut self, now: DateTime<Utc>) -> Vec<(String, Presence)> {
+    /// "ago" moves on.
+    pub(super) fn tick(&mut self) {
         self.changed = self.live;
-        let mut gone = Vec::new();
-        let stay = if self.live { self.window * 2 } else { self.window };
-        let stay = TimeDelta::from_std(stay).unwrap_or(TimeDelta::MAX);
-        self.users.retain(|user, presence| {
-            let is = Presence::at(presence.last_seen, now, self.window);
-            if presence.online && !is.online {
-                gone.push((user.clone(), is));
-            }
-            *presence = is;
-            self.keep || is.last_seen.is_some_and(|at| now - at <= stay)
-        });
-        gone
     }
 
     /// Over what was drawn before, as much as the terminal has room for.
@@ -75,14 +65,25 @@ impl Board {
         }
         let (Width(columns), Height(lines)) = terminal_size().unwrap_or(SIZE);
         let room = usize::from(lines).saturating_sub(OTHER_LINES).max(1);
-        let mut users: Vec<_> = self.users.iter().collect();
-        users.sort_by_key(|(_, presence)| Reverse((presence.online, presence.last_seen)));
+        let now = Utc::now();
+        let shown = self.roster.iter().map(|user| {
+            let presence = Presence::at(user.last_seen, now, self.window);
+            (user.user, (user.status != Status::Unknown).then_some(presence))
+        });
+        let asked_for = self.asked_for.iter().map(|(user, presence)| (user.as_str(), Some(*presence)));
+        let mut users: Vec<_> = shown.chain(asked_for).collect();
+        users.sort_by_key(|(user, presence)| {
+            (Reverse(presence.map(|presence| (presence.online, presence.last_seen))), *user)
+        });
         let mut table = Table::new(&table::PRESENCE);
         for (user, presence) in users.iter().take(room) {
-            table.row(table::presence(user, Some(presence)));
+            table.row(table::presence(user, presence.as_ref()));
         }
         let mut lines = table.lines(columns.into(), out.colour());
-        let mut count = who::count(users.iter().filter(|(_, presence)| presence.online).count());
+        let mut count = who::count(self.roster.online());
+        if self.roster.unknown() > 0 {
+            count += &format!(", {} unknown", self.roster.unknown());
+        }
         if users.len() > room {
             count += &format!(", {room} users of {} are shown", users.len());
         }

@@ -1,0 +1,201 @@
+//! When a follower proves that its log is alive, asks for losses, and lists again. Knows no network: it is told what
+//! happened, and when.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::{Duration, Instant},
+};
+
+/// How often what goes by time is done; tests cannot wait for all of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Intervals {
+    /// A log that was silent for as long has to prove that it is alive.
+    quiet: Duration,
+    /// How long a store of our own may take to come back. memcached's logger sleeps for up to a second.
+    beat: Duration,
+    /// A list begins no sooner after the end of the last one.
+    relist: Duration,
+    /// A server that refuses is asked again.
+    pub(super) refused: Duration,
+}
+
+impl Intervals {
+    pub(super) const REAL: Self = Self {
+        quiet: Duration::from_secs(15),
+        beat: Duration::from_secs(4),
+        relist: Duration::from_secs(10),
+        refused: Duration::from_secs(10),
+    };
+
+    pub(super) fn faster(self, times: u32) -> Self {
+        let Self { quiet, beat, relist, refused } = self;
+        let beat = (beat / times).max(Duration::from_millis(1_500));
+        Self { quiet: quiet / times, beat, relist: relist / times, refused: refused / times }
+    }
+}
+
+/// While lines come, a server is asked as often how many it has lost; and once a moment after the last.
+const COUNT: Duration = Duration::from_secs(1);
+const COUNT_AFTER: Duration = Duration::from_millis(500);
+
+/// Lists of a large server take at most a twentieth of its time.
+const SHARE: u32 = 20;
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// With the half of it that may come on top, a server is followed again within 3 s of its return, however long it was
+/// away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Store something, to see it in the log.
+    Beat,
+    /// Ask how many lines were lost.
+    Count,
+    List,
+    /// The log is dead.
+    GiveUp,
+}
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    intervals: Intervals,
+    last_line: Instant,
+    /// Stores of our own that have not come back, and when the last of them began.
+    beats: u32,
+    beat_at: Instant,
+    /// The first line since the last count.
+    uncounted: Option<Instant>,
+    /// How many lines the server had lost at the last count.
+    dropped: u64,
+    /// A list is wanted: with what jitter.
+    wanted: Option<f64>,
+    list_began: Instant,
+    no_list_before: Instant,
+    /// Lost and not told yet.
+    missed: u64,
+    /// It was told that updates are missing, and no list since has found them.
+    lossy: bool,
+    /// Something was lost after the list had begun.
+    lost_again: bool,
+}
+
+impl Pace {
+    /// The log is followed from now on. Lists at once.
+    pub(super) fn new(intervals: Intervals, dropped: u64, now: Instant) -> Self {
+        Self {
+            intervals,
+            last_line: now,
+            beats: 0,
+            beat_at: now,
+            uncounted: None,
+            dropped,
+            wanted: Some(0.0),
+            list_began: now,
+            no_list_before: now,
+            missed: 0,
+            lossy: false,
+            lost_again: false,
+        }
+    }
+
+    /// A line came, whatever it says.
+    pub(super) fn heard(&mut self, now: Instant) {
+        (self.last_line, self.beats) = (now, 0);
+        self.uncounted.get_or_insert(now);
+    }
+
+    /// So many updates were lost.
+    pub(super) fn lost(&mut self, updates: u64, jitter: f64) {
+        if updates == 0 {
+            return;
+        }
+        self.missed = self.missed.saturating_add(updates);
+        self.lost_again = true;
+        self.wanted.get_or_insert(jitter);
+    }
+
+    /// So many lines the server has lost so far.
+    pub(super) fn counted(&mut self, dropped: u64, jitter: f64) {
+        self.uncounted = None;
+        self.lost(dropped.saturating_sub(self.dropped), jitter);
+        self.dropped = dropped;
+    }
+
+    /// What is due, in turn; after what had come by `now` was heard.
+    pub(super) fn task(&mut self, now: Instant, is_listing: bool) -> Option<Task> {
+        if self.beat_due() <= now {
+            if self.beats == 2 {
+                return Some(Task::GiveUp);
+            }
+            (self.beats, self.beat_at) = (self.beats + 1, now);
+            return Some(Task::Beat);
+        }
+        if self.count_due().is_some_and(|due| due <= now) {
+            return Some(Task::Count);
+        }
+        if !is_listing && self.list_due().is_some_and(|due| due <= now) {
+            (self.wanted, self.list_began, self.lost_again) = (None, now, false);
+            return Some(Task::List);
+        }
+        None
+    }
+
+    /// When there is something to do at the latest.
+    pub(super) fn next(&self, is_listing: bool) -> Instant {
+        let list = self.list_due().filter(|_| !is_listing);
+        self.count_due().into_iter().chain(list).fold(self.beat_due(), Instant::min)
+    }
+
+    fn beat_due(&self) -> Instant {
+        match self.beats {
+            0 => self.last_line + self.intervals.quiet,
+            _ => self.beat_at + self.intervals.beat,
+        }
+    }
+
+    fn count_due(&self) -> Option<Instant> {
+        self.uncounted.map(|first| (first + COUNT).min(self.last_line + COUNT_AFTER))
+    }
+
+    fn list_due(&self) -> Option<Instant> {
+        self.wanted.map(|jitter| self.no_list_before + self.intervals.relist.mul_f64(jitter / 4.0))
+    }
+
+    /// The server has been listed.
+    pub(super) fn list_ended(&mut self, now: Instant) {
+        let took = now.saturating_duration_since(self.list_began);
+        self.no_list_before = now + self.intervals.relist.max(took * SHARE);
+    }
+
+    /// Everyone who was listed has been read. Returns whether that is all.
+    pub(super) fn swept(&mut self) -> bool {
+        self.lossy = self.lost_again;
+        !self.lossy
+    }
+
+    /// How many updates were missed, if that is to be told now: at the first loss, and again after a list that has not
+    /// found them all.
+    pub(super) fn take_missed(&mut self, swept: bool) -> Option<u64> {
+        if self.missed == 0 || (self.lossy && !swept) {
+            return None;
+        }
+        self.lossy = true;
+        Some(std::mem::take(&mut self.missed))
+    }
+}
+
+/// 0.5 s, doubling up to a second, or up to `refused` for a server that refuses; each 50 % shorter or longer, so that the
+/// programs of a site do not come back all at once.
+pub(super) fn pause(failures: u32, refused: Option<Duration>, jitter: f64) -> Duration {
+    let longest = refused.unwrap_or(LONGEST_PAUSE);
+    let shortest = SHORTEST_PAUSE.min(longest);
+    shortest.saturating_mul(1 << failures.min(16)).min(longest).mul_f64(0.5 + jitter)
+}
+
+/// 0 to 1: a random number of the standard library's.
+pub(super) fn jitter() -> f64 {
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
+}

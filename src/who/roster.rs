@@ -1,0 +1,292 @@
+//! Who is online, as the changes of a watch tell it. Knows no network.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::change::Change;
+use crate::error::Error;
+
+/// For how long users stay who are offline.
+const KEEP: Duration = Duration::from_secs(300);
+
+/// Whether a user is online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Status {
+    /// Seen within `online_timeout`.
+    Online,
+    /// Not seen within `online_timeout`, signed out, or without a record.
+    Offline,
+    /// The server is down, or the record cannot be read.
+    Unknown,
+}
+
+/// Who is online: the changes of a [`Watch`](crate::Watch), applied one by one. A plain value, to be kept where a program
+/// likes: behind a lock in the state of its handlers, or in a test.
+///
+/// Holds everyone who is online, and those who went offline within the last 5 minutes. While a server is down its users
+/// are [`Unknown`](Status::Unknown), and stay so until [`Change::Ready`] says that they were read again.
+///
+/// ```
+/// # fn main() -> Result<(), last_seen::Error> {
+/// use last_seen::{Change, Roster};
+/// # let tracker = last_seen::Tracker::in_memory();
+/// # tracker.seen("alice")?;
+/// let mut roster = Roster::default();
+/// for change in tracker.watch()? {
+///     roster.apply(&change);
+///     if let Change::Ready { .. } = change {
+///         println!("{} online", roster.online());
+/// #       break;
+///     }
+/// }
+/// assert!(roster.get("alice").is_some());
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Roster {
+    keep: Duration,
+    users: HashMap<Arc<str>, Entry>,
+    /// Who went offline, the first ones first; without those who came back.
+    left: VecDeque<(DateTime<Utc>, Arc<str>)>,
+    servers: Vec<Server>,
+    complete: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    last_seen: Option<DateTime<Utc>>,
+    since: DateTime<Utc>,
+    known: Status,
+    server: u32,
+    /// The outage of its server after which it was told.
+    outage: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Server {
+    name: Arc<str>,
+    since: DateTime<Utc>,
+    error: Option<Error>,
+    /// Counts them.
+    outage: u32,
+    /// Not in an outage, and not between the return and the reading of all its users.
+    settled: bool,
+    /// Users by what is known of them, and those among them who were not told since the outage began.
+    count: [usize; 3],
+    stale: [usize; 3],
+}
+
+/// A user in a [`Roster`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RosterUser<'a> {
+    /// Who.
+    pub user: &'a str,
+    /// The last request, to the second; `None` if there is no record, or none that can be read.
+    pub last_seen: Option<DateTime<Utc>>,
+    /// Whether the user is online, as far as that is known now.
+    pub status: Status,
+    /// Since when that is so, or when the roster was told of it.
+    pub since: DateTime<Utc>,
+    /// What was known last: differs from `status` only while the server is down.
+    pub last_known: Status,
+}
+
+/// A server of which a [`Roster`] has heard.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RosterServer<'a> {
+    /// The server as the settings name it.
+    pub name: &'a str,
+    /// Since when it is up, or down.
+    pub since: DateTime<Utc>,
+    /// Why it is down; `None` while it is up.
+    pub error: Option<&'a Error>,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self::keeping(KEEP)
+    }
+}
+
+impl Roster {
+    /// Makes an empty one, in which users who are offline stay for as long. By default that is 5 minutes.
+    pub fn keeping(offline: Duration) -> Self {
+        let (users, left, servers) = (HashMap::new(), VecDeque::new(), Vec::new());
+        Self { keep: offline, users, left, servers, complete: false }
+    }
+
+    /// Takes in the next change of a watch.
+    pub fn apply(&mut self, change: &Change) {
+        self.apply_at(change, Utc::now());
+    }
+
+    fn apply_at(&mut self, change: &Change, now: DateTime<Utc>) {
+        match change {
+            Change::Online { user, last_seen, server } | Change::Seen { user, last_seen, server } => {
+                self.set(user, Some(*last_seen), Status::Online, server, now);
+            }
+            Change::Offline { user, last_seen, server, .. } => {
+                self.set(user, *last_seen, Status::Offline, server, now);
+            }
+            Change::Unreadable { user, server, .. } => self.set(user, None, Status::Unknown, server, now),
+            Change::ServerDown { server, error } => {
+                let place = self.place(server, now);
+                let server = &mut self.servers[place];
+                if server.error.is_none() {
+                    server.since = now;
+                }
+                server.error = Some(error.clone());
+                (server.settled, server.outage) = (false, server.outage.wrapping_add(1));
+                server.stale = server.count;
+                self.complete = false;
+            }
+            Change::ServerUp { server, .. } => {
+                let place = self.place(server, now);
+                (self.servers[place].error, self.servers[place].since) = (None, now);
+            }
+            Change::Missed { server, .. } => {
+                self.place(server, now);
+                self.complete = false;
+            }
+            Change::Ready { complete, .. } => {
+                self.servers.iter_mut().for_each(|server| server.settled = server.error.is_none());
+                self.complete = *complete;
+            }
+        }
+        self.forget(now);
+    }
+
+    /// How many users are online.
+    pub fn online(&self) -> usize {
+        self.servers.iter().map(|server| server.counted(Status::Online)).sum()
+    }
+
+    /// Of how many users it is unknown whether they are online.
+    pub fn unknown(&self) -> usize {
+        let of = |server: &Server| {
+            let others = [Status::Online, Status::Offline].map(|status| server.counted(status));
+            server.count.iter().sum::<usize>() - others.iter().sum::<usize>()
+        };
+        self.servers.iter().map(of).sum()
+    }
+
+    /// Whether nothing is missing: the watch was [`Ready`](Change::Ready) with all servers, and since then none went down
+    /// and no update was lost.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Returns the user, if the roster holds one of that name.
+    pub fn get(&self, user: &str) -> Option<RosterUser<'_>> {
+        let (user, entry) = self.users.get_key_value(user)?;
+        self.show(user, entry, Utc::now())
+    }
+
+    /// Returns all users, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = RosterUser<'_>> {
+        let now = Utc::now();
+        self.users.iter().filter_map(move |(user, entry)| self.show(user, entry, now))
+    }
+
+    /// Returns the servers of which the watch has told something so far.
+    pub fn servers(&self) -> impl Iterator<Item = RosterServer<'_>> {
+        self.servers.iter().map(|server| RosterServer {
+            name: &server.name,
+            since: server.since,
+            error: server.error.as_ref(),
+        })
+    }
+
+    fn show<'a>(&'a self, user: &'a str, entry: &Entry, now: DateTime<Utc>) -> Option<RosterUser<'a>> {
+        let Entry { last_seen, known, .. } = *entry;
+        let server = &self.servers[entry.server as usize];
+        let stale = server.is_stale(entry);
+        let expired = !stale && known == Status::Offline && now - entry.since > self.kept();
+        let (status, since) = if stale { (Status::Unknown, server.since) } else { (known, entry.since) };
+        (!expired).then_some(RosterUser { user, last_seen, status, since, last_known: known })
+    }
+
+    fn kept(&self) -> TimeDelta {
+        TimeDelta::from_std(self.keep).unwrap_or(TimeDelta::MAX)
+    }
+
+    fn place(&mut self, name: &Arc<str>, now: DateTime<Utc>) -> usize {
+        if let Some(place) = self.servers.iter().position(|server| server.name == *name) {
+            return place;
+        }
+        let (count, stale) = ([0; 3], [0; 3]);
+        let (name, error) = (name.clone(), None);
+        self.servers.push(Server { name, since: now, error, outage: 0, settled: true, count, stale });
+        self.servers.len() - 1
+    }
+
+    fn set(
+        &mut self,
+        user: &Arc<str>,
+        last_seen: Option<DateTime<Utc>>,
+        known: Status,
+        server: &Arc<str>,
+        now: DateTime<Utc>,
+    ) {
+        let place = self.place(server, now);
+        let before = self.users.get(user).copied();
+        if let Some(before) = before {
+            self.uncount(&before);
+        }
+        let kept = before.filter(|before| before.known == known);
+        let since = kept.map_or(now, |before| before.since);
+        let server = &mut self.servers[place];
+        server.count[known as usize] += 1;
+        let entry = Entry { last_seen, since, known, server: place as u32, outage: server.outage };
+        self.users.insert(user.clone(), entry);
+        if known == Status::Offline && kept.is_none() {
+            self.left.push_back((since, user.clone()));
+        }
+    }
+
+    fn uncount(&mut self, entry: &Entry) {
+        let server = &mut self.servers[entry.server as usize];
+        server.count[entry.known as usize] -= 1;
+        if entry.outage != server.outage {
+            server.stale[entry.known as usize] -= 1;
+        }
+    }
+
+    /// Users leave who are offline for long. Those of a server that is down stay, and whoever left after them.
+    fn forget(&mut self, now: DateTime<Utc>) {
+        while let Some((since, user)) = self.left.front().filter(|(since, _)| now - *since > self.kept()) {
+            let entry = self.users.get(user).copied();
+            if let Some(entry) = entry.filter(|entry| entry.known == Status::Offline && entry.since == *since)
+            {
+                if self.servers[entry.server as usize].is_stale(&entry) {
+                    return;
+                }
+                self.users.remove(user);
+                self.uncount(&entry);
+            }
+            self.left.pop_front();
+        }
+    }
+}
+
+impl Server {
+    fn is_stale(&self, entry: &Entry) -> bool {
+        !self.settled && entry.outage != self.outage
+    }
+
+    /// How many of its users are known to be so.
+    fn counted(&self, status: Status) -> usize {
+        let stale = if self.settled { 0 } else { self.stale[status as usize] };
+        self.count[status as usize] - stale
+    }
+}
