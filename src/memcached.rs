@@ -39,7 +39,7 @@ use crate::{
 pub(crate) use blocking::Blocking;
 pub(crate) use link::{Link, run_through};
 use protocol::{Asked, Change, Changes, Get};
-use resolver::Lookup;
+pub(crate) use resolver::Lookup;
 use server::Server;
 use sharding::Placement;
 
@@ -102,9 +102,9 @@ pub(crate) struct Detail {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Intervals {
     /// A name in use is resolved again.
-    resolve: Duration,
+    pub(crate) resolve: Duration,
     /// An idle connection is closed.
-    idle: Duration,
+    pub(crate) idle: Duration,
 }
 
 impl Default for Intervals {
@@ -128,7 +128,7 @@ impl Memcached {
         Self::with(servers, settings, &resolver::system(), Intervals::default())
     }
 
-    fn with(
+    pub(crate) fn with(
         servers: Vec<settings::Server>,
         settings: &Settings,
         lookup: &Lookup,

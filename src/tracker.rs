@@ -95,6 +95,12 @@ impl Tracker {
         Ok(Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) })
     }
 
+    #[cfg(all(test, feature = "who"))]
+    pub(crate) fn on(store: Store, settings: Settings) -> Result<Self> {
+        let codec = settings.codec()?;
+        Ok(Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) })
+    }
+
     /// A tracker with the settings in the environment, as [`Settings::from_env`] reads them.
     ///
     /// # Errors

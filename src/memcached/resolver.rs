@@ -12,7 +12,7 @@ use event_listener::Event;
 use super::link::Link;
 
 /// Finds the addresses of a host and port.
-pub(super) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+pub(crate) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
 /// The system's resolver.
 pub(super) fn system() -> Lookup {

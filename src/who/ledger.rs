@@ -282,3 +282,192 @@ impl From<Arc<str>> for Look {
         Self { user, hint: Hint::NONE }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use arbtest::{
+        arbitrary::{Result, Unstructured},
+        arbtest,
+    };
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::{
+        error::InvalidRecordError,
+        who::roster::{Roster, Status},
+    };
+
+    const WINDOW: i64 = 5;
+
+    fn ledger() -> Ledger {
+        Ledger::new("server", Duration::from_secs(WINDOW.cast_unsigned()))
+    }
+
+    /// A server: its records, when they expire, and what its log has said and nobody heard so far.
+    struct World {
+        now: DateTime<Utc>,
+        records: BTreeMap<String, (Option<i64>, i64)>,
+        log: Vec<(String, Hint)>,
+    }
+
+    impl World {
+        fn read(&self, user: &str) -> Seen {
+            let invalid = |source| Error::InvalidRecord { key: user.to_owned(), source };
+            let now = self.now.timestamp();
+            match self.records.get(user).filter(|(_, expires)| *expires > now) {
+                None => Ok(None),
+                Some((None, _)) => Err(invalid(InvalidRecordError::unreadable(0, b"soon", None))),
+                Some((Some(at), _)) => {
+                    let (at, ahead) = (DateTime::from_timestamp(*at, 0).unwrap(), *at - now);
+                    match ahead > WINDOW {
+                        true => Err(invalid(InvalidRecordError::ahead(at, TimeDelta::seconds(ahead)))),
+                        false => Ok(Some(at)),
+                    }
+                }
+            }
+        }
+
+        /// Some record changes, and the log says so.
+        fn act(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+            let (user, now) = (format!("user{}", u.int_in_range(0..=5)?), self.now.timestamp());
+            let mut expires = NEVER;
+            match u.int_in_range(0..=7)? {
+                0 => drop(self.records.remove(&user)),
+                1 => drop(self.records.insert(user.clone(), (None, NEVER))),
+                kind => {
+                    let at = now + u.int_in_range(-2 * WINDOW..=2 * WINDOW)? * i64::from(kind < 5);
+                    if kind == 7 {
+                        expires = now + u.int_in_range(1..=WINDOW)?;
+                    }
+                    self.records.insert(user.clone(), (Some(at), expires));
+                }
+            }
+            self.log.push((user, Hint { large: false, expires }));
+            Ok(())
+        }
+
+        fn list(&self) -> Candidates {
+            let mut candidates = Candidates::default();
+            for (user, (_, expires)) in &self.records {
+                let near = *expires <= self.now.timestamp() + WINDOW;
+                candidates.push(user, Hint { large: false, expires: if near { *expires } else { NEVER } });
+            }
+            candidates
+        }
+    }
+
+    fn read(ledger: &mut Ledger, world: &World, batch: Vec<Look>) {
+        let seen = batch.iter().map(|look| world.read(&look.user)).collect();
+        ledger.read(batch, seen, world.now);
+    }
+
+    /// Whatever the order of the lines and whichever of them are lost, if that is followed by a list.
+    #[test]
+    fn what_was_read_in_the_end_is_what_is_told() {
+        arbtest(|u| {
+            let (mut ledger, mut roster) = (ledger(), Roster::default());
+            let now = DateTime::from_timestamp(Utc::now().timestamp(), 0).unwrap();
+            let mut world = World { now, records: BTreeMap::new(), log: Vec::new() };
+            let (mut lost, start) = (true, Instant::now());
+            for _ in 0..u.int_in_range(1..=60)? {
+                match u.int_in_range(0..=9)? {
+                    0..=4 => world.act(u)?,
+                    5 => world.now += TimeDelta::seconds(u.int_in_range(1..=3)?),
+                    6 if !world.log.is_empty() => {
+                        let (user, hint) = world.log.remove(u.choose_index(world.log.len())?);
+                        match u.ratio(1, 4)? {
+                            true => lost = true,
+                            false => assert!(ledger.hear(&user, hint, start)),
+                        }
+                    }
+                    7 => {
+                        let batch = ledger.batch(u.int_in_range(1..=3)?);
+                        read(&mut ledger, &world, batch);
+                    }
+                    8 if ledger.is_sweeping() => {
+                        let batch = ledger.sweep(u.int_in_range(1..=3)?);
+                        read(&mut ledger, &world, batch);
+                    }
+                    9 => ledger.tick(world.now, start),
+                    _ => {}
+                }
+            }
+            // Nothing happens any more: the rest of the log is heard, the list read if it was needed, and the clock goes on.
+            for (user, hint) in std::mem::take(&mut world.log) {
+                ledger.hear(&user, hint, start);
+            }
+            if lost {
+                ledger.listed(world.list());
+            }
+            for _ in 0..3 {
+                world.now += TimeDelta::seconds(u.int_in_range(0..=WINDOW)?);
+                ledger.tick(world.now, start);
+                loop {
+                    let (batch, sweep) = (ledger.batch(3), ledger.sweep(3));
+                    if batch.is_empty() && sweep.is_empty() {
+                        break;
+                    }
+                    read(&mut ledger, &world, batch);
+                    read(&mut ledger, &world, sweep);
+                }
+                ledger.changes().iter().for_each(|change| roster.apply(change));
+                let mut online = 0;
+                for user in (0..=5).map(|n| format!("user{n}")) {
+                    let held = roster.get(&user).map(|user| (user.status, user.last_seen));
+                    match world.read(&user) {
+                        Ok(Some(at)) if (world.now - at).num_seconds().abs() <= WINDOW => {
+                            online += 1;
+                            assert_eq!(held, Some((Status::Online, Some(at))), "{user}");
+                        }
+                        Ok(_) => {
+                            assert!(held.is_none_or(|held| held.0 == Status::Offline), "{user}: {held:?}")
+                        }
+                        Err(_) => {
+                            assert!(held.is_some_and(|held| held.0 == Status::Unknown), "{user}: {held:?}")
+                        }
+                    }
+                }
+                assert_eq!((ledger.online(), roster.online()), (online, online));
+            }
+            Ok(())
+        })
+        .budget_ms(3_000);
+    }
+
+    #[test]
+    fn whose_time_is_over_is_read_before_all_others_and_the_oldest_first() {
+        let (mut ledger, start, now) = (ledger(), Instant::now(), Utc::now());
+        let ago = |seconds| DateTime::from_timestamp(now.timestamp() - seconds, 0).unwrap();
+        for (user, seconds) in [("b", 4), ("a", 5), ("c", 3)] {
+            ledger.hear(user, Hint::NONE, start);
+            let batch = ledger.batch(1);
+            ledger.read(batch, vec![Ok(Some(ago(seconds)))], now);
+        }
+        for n in 0..500 {
+            ledger.hear(&format!("flood{n}"), Hint::NONE, start);
+        }
+        assert_eq!(ledger.next_tick(), now.timestamp() + 1);
+        ledger.tick(now + TimeDelta::seconds(2), start);
+        let batch: Vec<_> = ledger.batch(3).into_iter().map(|look| look.user.to_string()).collect();
+        assert_eq!(batch, ["a", "b", "flood0"]);
+        assert_eq!(ledger.next_tick(), now.timestamp() + 3);
+    }
+
+    #[test]
+    fn who_was_heard_of_is_read_once_and_a_flood_is_bounded() {
+        let (mut ledger, start) = (ledger(), Instant::now());
+        for n in 0..CAPACITY {
+            assert!(ledger.hear(&n.to_string(), Hint::NONE, start));
+        }
+        assert!(!ledger.hear("more", Hint::NONE, start));
+        // Those who wait already need no room.
+        assert!(ledger.hear("7", Hint { large: true, expires: 9 }, start));
+        let users = ledger.batch(CAPACITY);
+        let names: BTreeSet<_> = users.iter().map(|look| look.user.clone()).collect();
+        assert_eq!((users.len(), names.len()), (CAPACITY, CAPACITY));
+        assert_eq!(users[7].hint, Hint { large: true, expires: 9 });
+        assert!(ledger.batch_due().is_none());
+    }
+}

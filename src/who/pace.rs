@@ -199,3 +199,128 @@ pub(super) fn pause(failures: u32, refused: Option<Duration>, jitter: f64) -> Du
 pub(super) fn jitter() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use arbtest::arbtest;
+
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// What is done by then, step by step, and when.
+    fn run(pace: &mut Pace, from: Instant, until: Instant) -> Vec<(Task, Duration)> {
+        let (mut now, mut done) = (from, Vec::new());
+        while now <= until {
+            while let Some(task) = pace.task(now, false) {
+                done.push((task, now - from));
+                match task {
+                    Task::Count => pace.counted(pace.dropped, 0.0),
+                    Task::List => pace.list_ended(now),
+                    Task::GiveUp => return done,
+                    Task::Beat => {}
+                }
+            }
+            now += ms(100);
+        }
+        done
+    }
+
+    #[test]
+    fn a_dead_log_is_given_up_within_25_seconds_after_two_stores_of_our_own() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Intervals::REAL, 0, start);
+        let tasks = run(&mut pace, start, start + ms(60_000));
+        let names: Vec<_> = tasks.iter().map(|(task, _)| *task).collect();
+        assert_eq!(names, [Task::List, Task::Beat, Task::Beat, Task::GiveUp]);
+        assert!(tasks[1].1 >= ms(15_000) && tasks[3].1 <= ms(24_000), "{tasks:?}");
+    }
+
+    #[test]
+    fn one_store_that_is_lost_is_no_dead_log() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Intervals::REAL, 0, start);
+        run(&mut pace, start, start + ms(20_000));
+        pace.heard(start + ms(20_500));
+        let tasks = run(&mut pace, start + ms(20_500), start + ms(35_000));
+        assert_eq!(tasks, [(Task::Count, ms(500))]);
+    }
+
+    #[test]
+    fn losses_are_asked_for_each_second_while_lines_come_and_once_after_the_last() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Intervals::REAL, 0, start);
+        run(&mut pace, start, start);
+        let mut counts = 0;
+        for tenth in 0..50 {
+            let now = start + ms(100 * tenth);
+            pace.heard(now);
+            counts += run(&mut pace, now, now).len();
+        }
+        assert_eq!(counts, 4);
+        let tasks = run(&mut pace, start + ms(4_900), start + ms(10_000));
+        assert_eq!(tasks, [(Task::Count, ms(500))]);
+    }
+
+    #[test]
+    fn after_losses_a_list_waits_for_ten_seconds_and_for_twenty_times_the_last_one() {
+        arbtest(|u| {
+            let start = Instant::now();
+            let (took, jitter) =
+                (ms(u.int_in_range(0..=3_000)?), f64::from(u.int_in_range(0..=100)?) / 100.0);
+            let mut pace = Pace::new(Intervals::REAL, 0, start);
+            assert_eq!(pace.task(start, false), Some(Task::List));
+            let ended = start + took;
+            pace.list_ended(ended);
+            assert!(pace.swept());
+            pace.heard(ended);
+            pace.counted(7, jitter);
+            assert_eq!(pace.take_missed(false), Some(7));
+            let lossy = ended + ms(u.int_in_range(0..=60_000)?);
+            pace.lost(u.int_in_range(1..=9)?, 0.0);
+            assert_eq!(pace.take_missed(false), None);
+            pace.heard(lossy);
+            let due = pace.list_due().unwrap();
+            assert!(due >= ended + ms(10_000).max(took * 20), "{:?}", due - ended);
+            assert!(due <= ended + ms(12_500).max(took * 20 + ms(2_500)), "{:?}", due - ended);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_lost_while_a_list_was_read_is_told_after_it_and_listed_again() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Intervals::REAL, 5, start);
+        assert_eq!(pace.task(start, false), Some(Task::List));
+        pace.counted(8, 0.5);
+        assert_eq!(pace.take_missed(false), Some(3));
+        pace.lost(2, 0.5);
+        assert_eq!(pace.take_missed(false), None);
+        pace.list_ended(start);
+        assert_eq!(pace.take_missed(true), Some(2));
+        assert!(!pace.swept());
+        let tasks = run(&mut pace, start, start + ms(12_000));
+        assert_eq!(tasks.last().map(|last| last.0), Some(Task::List));
+        assert!(pace.take_missed(true).is_none() && pace.swept());
+    }
+
+    #[test]
+    fn pauses_double_and_differ() {
+        let refused = Some(Duration::from_secs(10));
+        for (failures, refused, expected) in [
+            (0, None, 0.5),
+            (1, None, 1.0),
+            (2, None, 1.0),
+            (u32::MAX, None, 1.0),
+            (0, refused, 0.5),
+            (9, refused, 10.0),
+        ] {
+            let pauses: Vec<f64> =
+                (0..1_000).map(|_| pause(failures, refused, jitter()).as_secs_f64() / expected).collect();
+            assert!(pauses.iter().all(|share| (0.5..=1.5).contains(share)), "{pauses:?}");
+            assert!(pauses.iter().any(|share| *share < 0.6) && pauses.iter().any(|share| *share > 1.4));
+        }
+    }
+}

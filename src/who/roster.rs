@@ -290,3 +290,163 @@ impl Server {
         self.count[status as usize] - stale
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arbtest::{
+        arbitrary::{Result, Unstructured},
+        arbtest,
+    };
+
+    use super::*;
+    use crate::who::change::OfflineReason;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    fn down(server: &str) -> Change {
+        let error = Error::unavailable(server, std::io::ErrorKind::TimedOut.into());
+        Change::ServerDown { server: server.into(), error }
+    }
+
+    fn up(server: &str) -> Change {
+        Change::ServerUp { server: server.into(), down_for: Duration::ZERO }
+    }
+
+    fn online(user: &str, server: &str) -> Change {
+        Change::Online { user: user.into(), last_seen: at(7), server: server.into() }
+    }
+
+    fn offline(user: &str, server: &str) -> Change {
+        let reason = OfflineReason::TimedOut;
+        Change::Offline { user: user.into(), last_seen: Some(at(7)), server: server.into(), reason }
+    }
+
+    fn ready(complete: bool) -> Change {
+        Change::Ready { online: 0, complete }
+    }
+
+    fn any(u: &mut Unstructured<'_>) -> Result<Change> {
+        let server = *u.choose(&["a", "b"])?;
+        // Each user has a server.
+        let user = format!("{server}{}", u.int_in_range(0..=3)?);
+        Ok(match u.int_in_range(0..=9)? {
+            0..=2 => online(&user, server),
+            3..=4 => offline(&user, server),
+            5 => {
+                Change::Unreadable { user: user.as_str().into(), server: server.into(), error: Error::Closed }
+            }
+            6 => down(server),
+            7 => up(server),
+            8 => Change::Missed { server: server.into(), updates: 1 },
+            _ => ready(u.arbitrary()?),
+        })
+    }
+
+    /// What was told last of each user, and since which change; and of each server whether it is settled.
+    #[derive(Default)]
+    struct Model {
+        users: std::collections::BTreeMap<String, (Status, usize, usize)>,
+        servers: std::collections::BTreeMap<String, (bool, bool, usize)>,
+    }
+
+    impl Model {
+        fn apply(&mut self, turn: usize, change: &Change) {
+            match change {
+                Change::Online { user, server, .. }
+                | Change::Offline { user, server, .. }
+                | Change::Unreadable { user, server, .. } => {
+                    let status = match change {
+                        Change::Online { .. } => Status::Online,
+                        Change::Offline { .. } => Status::Offline,
+                        _ => Status::Unknown,
+                    };
+                    self.servers.entry(server.to_string()).or_insert((true, true, 0));
+                    let since = self.users.get(&**user).filter(|before| before.0 == status);
+                    let since = since.map_or(turn, |before| before.2);
+                    self.users.insert(user.to_string(), (status, turn, since));
+                }
+                Change::ServerDown { server, .. } => {
+                    self.servers.insert(server.to_string(), (false, false, turn));
+                }
+                Change::ServerUp { server, .. } => {
+                    self.servers.entry(server.to_string()).or_insert((true, true, 0)).0 = true;
+                }
+                Change::Ready { .. } => self.servers.values_mut().for_each(|server| server.1 = server.0),
+                _ => {}
+            }
+        }
+
+        fn status(&self, user: &str) -> Option<(Status, Status)> {
+            let (known, told, _) = *self.users.get(user)?;
+            let (_, settled, down) = self.servers[&user[..1]];
+            Some((if settled || told > down { known } else { Status::Unknown }, known))
+        }
+    }
+
+    #[test]
+    fn it_holds_what_was_told_last_and_counts_it_right() {
+        arbtest(|u| {
+            let (mut roster, mut model) = (Roster::default(), Model::default());
+            for turn in 1..u.int_in_range(2..=60)? {
+                let change = any(u)?;
+                roster.apply_at(&change, Utc::now());
+                model.apply(turn, &change);
+                for user in model.users.keys() {
+                    let held = roster.get(user).map(|user| (user.status, user.last_known));
+                    assert_eq!(held, model.status(user), "{user} after {change:?}");
+                }
+                assert_eq!(roster.iter().count(), model.users.len());
+                for (count, status) in
+                    [(roster.online(), Status::Online), (roster.unknown(), Status::Unknown)]
+                {
+                    let held = roster.iter().filter(|user| user.status == status).count();
+                    assert_eq!(count, held, "{status:?} after {change:?}");
+                }
+                for server in roster.servers() {
+                    assert_eq!(server.error.is_none(), model.servers.get(server.name).is_none_or(|is| is.0));
+                }
+            }
+            Ok(())
+        })
+        .budget_ms(2_000);
+    }
+
+    #[test]
+    fn who_is_offline_leaves_after_a_while_but_for_those_of_a_server_that_is_down() {
+        let mut roster = Roster::keeping(Duration::from_secs(60));
+        let now = Utc::now();
+        let ago = |seconds| now - TimeDelta::seconds(seconds);
+        for user in ["gone", "back"] {
+            roster.apply_at(&offline(user, "a"), ago(62));
+        }
+        roster.apply_at(&offline("kept", "b"), ago(61));
+        roster.apply_at(&online("back", "a"), ago(60));
+        roster.apply_at(&offline("stays", "a"), ago(59));
+        roster.apply_at(&down("b"), ago(59));
+        // Hidden when its time is over, and gone with the next change.
+        assert!(roster.get("gone").is_none() && roster.iter().count() == 3);
+        assert_eq!(roster.users.len(), 4);
+        roster.apply_at(&ready(false), now);
+        assert_eq!(roster.users.len(), 3);
+        assert_eq!(roster.get("kept").map(|user| user.status), Some(Status::Unknown));
+        assert_eq!(roster.get("back").map(|user| user.status), Some(Status::Online));
+        roster.apply_at(&up("b"), now);
+        roster.apply_at(&ready(true), now);
+        assert_eq!((roster.users.len(), roster.online(), roster.unknown()), (2, 1, 0));
+        assert!(roster.is_complete() && roster.get("stays").is_some());
+    }
+
+    #[test]
+    fn it_is_complete_until_something_is_missing() {
+        let mut roster = Roster::default();
+        assert!(!roster.is_complete());
+        for change in [Change::Missed { server: "a".into(), updates: 1 }, down("a")] {
+            roster.apply(&ready(true));
+            assert!(roster.is_complete());
+            roster.apply(&change);
+            assert!(!roster.is_complete());
+        }
+    }
+}

@@ -109,3 +109,91 @@ impl fmt::Debug for Watch {
         f.debug_struct("Watch").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::{SocketAddr, TcpListener, TcpStream},
+        sync::Mutex,
+    };
+
+    use chrono::Utc;
+
+    use super::*;
+    use crate::{
+        memcached::{Lookup, Memcached},
+        settings::{Servers, Settings},
+        store::Store,
+        who::roster::{Roster, Status},
+    };
+
+    /// A memcached that knows one user, who was just seen.
+    fn server_of(user: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::spawn(move || answer(user, &stream));
+            }
+        });
+        address
+    }
+
+    fn answer(user: &str, mut stream: &TcpStream) {
+        for line in BufReader::new(stream).lines().map_while(std::result::Result::ok) {
+            let (key, now) = (format!("seen_{user}"), Utc::now().timestamp());
+            let words: Vec<&str> = line.split(' ').collect();
+            let answer = match words[..] {
+                ["version"] => "VERSION 1.6.45\r\n".to_owned(),
+                ["stats"] => format!("STAT time {now}\r\nEND\r\n"),
+                ["watch", ..] => "OK\r\n".to_owned(),
+                ["lru_crawler", ..] => format!("key={key} exp=-1 la={now} size=60\nEND\r\n"),
+                ["get", ref keys @ ..] if keys.contains(&key.as_str()) => {
+                    format!("VALUE {key} 0 10\r\n{now}\r\nEND\r\n")
+                }
+                _ => "END\r\n".to_owned(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_name_that_moves_takes_calls_list_and_watch_along() {
+        let address = Arc::new(Mutex::new(server_of("alice")));
+        let now = address.clone();
+        let lookup: Lookup = Arc::new(move |_, _| Ok(vec![*now.lock().unwrap()]));
+        let settings =
+            Settings::default().with_servers(["cache.test"]).with_server_timeout(Duration::from_secs(2));
+        let Servers::Memcached(servers) = settings.check().unwrap() else { panic!("a server") };
+        let often = crate::memcached::Intervals {
+            resolve: Duration::from_millis(100),
+            idle: Duration::from_secs(60),
+        };
+        let store = Store::Memcached(Memcached::with(servers, &settings, &lookup, often).unwrap());
+        let tracker = Tracker::on(store, settings).unwrap();
+        let mut watch = Watch::start(&tracker, Intervals::REAL).unwrap();
+        let mut roster = Roster::default();
+        let mut knows = |here: &str, gone: &str| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while roster.get(here).is_none_or(|user| user.status != Status::Online)
+                || roster.get(gone).is_some_and(|user| user.status != Status::Offline)
+                || !roster.is_complete()
+            {
+                assert!(Instant::now() < deadline, "{roster:?}");
+                if let Some(change) = watch.next_timeout(Duration::from_millis(50)) {
+                    roster.apply(&change);
+                }
+            }
+        };
+        knows("alice", "bob");
+        *address.lock().unwrap() = server_of("bob");
+        knows("bob", "alice");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !tracker.online("bob").unwrap() {
+            assert!(Instant::now() < deadline);
+        }
+        let listed = tracker.online_users().unwrap().complete().unwrap();
+        assert_eq!(listed.iter().map(|online| &*online.user).collect::<Vec<_>>(), ["bob"]);
+    }
+}

@@ -27,6 +27,8 @@ pub(super) struct Board {
     roster: Roster,
     /// Those who were asked for, and of whom the watch has told nothing so far.
     pub(super) asked_for: BTreeMap<String, Presence>,
+    /// The watch was: before that nobody can say who is online.
+    ready: bool,
     changed: bool,
     /// How many lines of the terminal the table takes now.
     drawn: usize,
@@ -35,16 +37,16 @@ pub(super) struct Board {
 impl Board {
     pub(super) fn new(window: Duration, live: bool) -> Self {
         let (roster, asked_for) = (Roster::keeping(window), BTreeMap::new());
-        Self { window, live, roster, asked_for, changed: live, drawn: 0 }
+        Self { window, live, roster, asked_for, ready: false, changed: false, drawn: 0 }
     }
 
     pub(super) fn asked_for(&mut self, user: &str, presence: Presence) {
-        self.changed = self.live;
         self.asked_for.insert(user.to_owned(), presence);
     }
 
     pub(super) fn apply(&mut self, change: &Change) {
-        self.changed = self.live;
+        self.ready |= matches!(change, Change::Ready { .. });
+        self.changed = self.live && self.ready;
         self.roster.apply(change);
     }
 
@@ -55,7 +57,7 @@ impl Board {
 
     /// "ago" moves on.
     pub(super) fn tick(&mut self) {
-        self.changed = self.live;
+        self.changed = self.live && self.ready;
     }
 
     /// Over what was drawn before, as much as the terminal has room for.
@@ -80,7 +82,10 @@ impl Board {
             table.row(table::presence(user, presence.as_ref()));
         }
         let mut lines = table.lines(columns.into(), out.colour());
-        let mut count = who::count(self.roster.online());
+        let mut count = match self.roster.online() {
+            0 if !self.roster.is_complete() => "who is online is unknown".to_owned(),
+            online => who::count(online),
+        };
         if self.roster.unknown() > 0 {
             count += &format!(", {} unknown", self.roster.unknown());
         }

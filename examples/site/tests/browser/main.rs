@@ -42,6 +42,8 @@ async fn two_windows_see_who_comes_and_goes() {
     alices.shows("dave", "just now", "True").await;
     elsewhere.seen_at("erin", Utc::now() - TimeDelta::minutes(3)).unwrap();
     alices.shows("erin", "3 minutes ago", "True").await;
+    elsewhere.seen("frank").unwrap();
+    alices.shows("frank", "just now", "True").await;
     elsewhere.seen_at("frank", Utc::now() - TimeDelta::minutes(7)).unwrap();
     alices.shows("frank", "7 minutes ago", "False").await;
     // Goes offline by the clock, without anybody storing anything.
@@ -66,6 +68,7 @@ async fn two_windows_see_who_comes_and_goes() {
     assert!(started.elapsed() < secs(5), "{:?}", started.elapsed());
     bobs.shows("alice", "unknown", "unknown").await;
     memcached.resume();
+    eventually(|| elsewhere.seen("alice").ok());
     alices.shows("alice", "just now", "True").await;
     alices.wait_until_visible("#unknown", false).await;
 
@@ -103,15 +106,18 @@ fn two_hundred_open_pages_leave_no_descriptor_behind() {
     let memcached = Memcached::start();
     let site = Site::start(&[("LAST_SEEN_SERVERS", &memcached.address())]);
     assert!(site.get("/").contains("<h1>Who is here</h1>"));
+    // When she is shown, the connection of the first list is closed.
+    memcached.tracker().seen("alice").unwrap();
+    eventually(|| site.get("/state").contains("\"user\":\"alice\"").then_some(()));
     let before = site.descriptors();
     let streams: Vec<_> = (0..200).map(|_| site.events_as("")).collect();
     // A load of requests beside them, and an event that all of them get.
     for n in 0..500 {
         assert!(site.get("/state").contains("\"rows\""), "request {n}");
     }
-    memcached.tracker().seen("alice").unwrap();
+    memcached.tracker().seen("bob").unwrap();
     for stream in &streams {
-        stream.wait_for("\"user\":\"alice\"");
+        stream.wait_for("\"user\":\"bob\"");
     }
     assert!(site.descriptors() >= before + 200);
     for stream in &streams {

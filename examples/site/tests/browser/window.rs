@@ -62,8 +62,8 @@ impl Drop for Driver {
 
 pub struct Window(Client);
 
-/// How long a page may take to show what has happened.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a page may take to show what has happened: that memcached is stopped is found out within 25 s.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Window {
     pub async fn open(&self, url: &str) {
