@@ -40,12 +40,11 @@ impl Remote {
         self.0.timeout
     }
 
-    /// Opens a connection beside the pool, to the server's address as it is now; also while the circuit is open. Each of
-    /// its exchanges may take as long.
+    /// Opens a connection beside the pool, to the server's address as it is now; also while the circuit is open. Connecting
+    /// and each of its exchanges may take as long.
     pub(crate) fn connect(&self, patience: Duration) -> Result<LineConnection> {
-        let connected = self.0.connect_beside();
-        let connection =
-            connected.map_err(|broken| self.0.error(broken, "connection", self.0.timeout / 2))?;
+        let connected = self.0.connect_beside_within(patience);
+        let connection = connected.map_err(|broken| self.0.error(broken, "connection", patience / 2))?;
         Ok(LineConnection { server: self.clone(), patience, address: self.address(), connection, line: 0 })
     }
 

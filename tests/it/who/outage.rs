@@ -317,12 +317,12 @@ fn a_burst_and_a_flood_leave_nobody_out() {
 }
 
 #[test]
-fn a_flood_without_end_lists_seldom_and_never_claims_to_be_complete_meanwhile() {
+fn a_flood_without_end_is_listed_seldom_and_leaves_nobody_out() {
     let memcached = Memcached::start_with(&["-m", "1024"]);
     let tracker = memcached.tracker();
     let mut reader = Reader::ready(&tracker);
-    let lists = || memcached.stat("lru_crawler_starts");
-    let (before, end) = (lists(), Instant::now() + if soak() { secs(60) } else { secs(8) });
+    let took = if soak() { secs(60) } else { secs(8) };
+    let (told_before, end) = (reader.told.len(), Instant::now() + took);
     thread::scope(|scope| {
         for writer in 0..2 {
             let memcached = &memcached;
@@ -336,17 +336,9 @@ fn a_flood_without_end_lists_seldom_and_never_claims_to_be_complete_meanwhile() 
             reader.next(ms(50));
         }
     });
-    let lists = lists() - before;
-    let took = if soak() { 60 } else { 8 } * u64::from(pace());
-    println!("{lists} crawls in {took} s of a watch");
+    // Each list ends with one.
+    let ready = reader.told[told_before..].iter().filter(|change| matches!(change, Change::Ready { .. }));
+    let (lists, most) = (ready.count(), (took * pace()).as_secs() / 10 + 1);
+    assert!(lists as u64 <= most, "{lists} lists");
     reader.holds(secs(60), |roster| roster.online() == 20_000 && roster.is_complete());
-    let mut lossy = false;
-    for change in &reader.told {
-        match change {
-            Change::Missed { .. } => lossy = true,
-            Change::Ready { complete: true, .. } => lossy = false,
-            _ => {}
-        }
-    }
-    assert!(!lossy);
 }
