@@ -422,10 +422,10 @@ mod tests {
                             assert_eq!(held, Some((Status::Online, Some(at))), "{user}");
                         }
                         Ok(_) => {
-                            assert!(held.is_none_or(|held| held.0 == Status::Offline), "{user}: {held:?}")
+                            assert!(held.is_none_or(|held| held.0 == Status::Offline), "{user}: {held:?}");
                         }
                         Err(_) => {
-                            assert!(held.is_some_and(|held| held.0 == Status::Unknown), "{user}: {held:?}")
+                            assert!(held.is_some_and(|held| held.0 == Status::Unknown), "{user}: {held:?}");
                         }
                     }
                 }
