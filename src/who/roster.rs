@@ -410,6 +410,7 @@ mod tests {
             }
             Ok(())
         })
+        .size_min(1_000)
         .budget_ms(2_000);
     }
 
