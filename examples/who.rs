@@ -1,5 +1,5 @@
 //! A roster of who is online, live. In this process, with visitors of its own; or with
-//! `LAST_SEEN_SERVERS=127.0.0.1:11211` on memcached, for whatever is stored there.
+//! `LAST_SEEN_SERVERS=127.0.0.1:11211` on memcached, for everyone whose record is there.
 //!
 //! Ends after as many seconds as its argument says, 10 if there is none, or with Ctrl-C.
 

@@ -25,7 +25,7 @@ use crate::{
     tracker::Tracker,
 };
 
-/// For the answer to `watch`, whatever `server_timeout` is: measured on a quiet server, 0.99 s.
+/// For the answer to `watch`, also if `server_timeout` is shorter: a quiet server took 0.99 s.
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// For every other answer, if `server_timeout` is less: nobody waits for it.

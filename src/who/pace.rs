@@ -1,5 +1,5 @@
-//! When a follower proves that its log is alive, asks for losses, and lists again. Knows no network: it is told what
-//! happened, and when.
+//! When a follower proves that its log is alive, asks for losses, and lists again. Knows no network: its caller
+//! tells it what happened, and when.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -101,7 +101,7 @@ impl Pace {
         }
     }
 
-    /// A line came, whatever it says.
+    /// A line came. What it says does not matter.
     pub(super) fn heard(&mut self, now: Instant) {
         (self.last_line, self.beats) = (now, 0);
         self.uncounted.get_or_insert(now);

@@ -262,7 +262,7 @@ impl Roster {
         }
     }
 
-    /// Users leave who are offline for long. Those of a server that is down stay, and whoever left after them.
+    /// Users leave who are offline for long. Those of a server that is down stay, and those who left after them.
     fn forget(&mut self, now: DateTime<Utc>) {
         while let Some((since, user)) = self.left.front().filter(|(since, _)| now - *since > self.kept()) {
             let entry = self.users.get(user).copied();
