@@ -182,16 +182,15 @@ impl Tracker {
     /// language, each within a moment. A [`Roster`] applies the changes. Returns at once, and needs no server to start:
     /// one that is down, or refuses to be followed, is a [`Change::ServerDown`] and is tried again.
     ///
-    /// It heals itself. A line of memcached's log only causes a read, and only reads cause changes, so a line that comes late
-    /// or twice does no harm. A server that goes down makes its users unknown, and nobody goes
-    /// offline by the clock meanwhile; after its return, and after the feed has lost something, the server is listed
-    /// again, and the differences are told. A log that was silent for 15 s is tried by a store of our own (`last-seen:watch:`
-    /// and a random name, kept for a minute), so that a dead connection is found within 25 s.
+    /// It heals itself. A line of memcached's log only causes a read, and only reads cause changes, so a line that comes
+    /// late or twice does no harm. A server that goes down makes its users unknown, and nobody goes offline by the clock
+    /// meanwhile. After its return, and after the feed has lost something, the server is listed again, and the differences
+    /// come as changes. A log that was silent for 15 s is tried by a store of our own (`last-seen:watch:` and a random name,
+    /// kept for a minute), so that a dead connection is found within 25 s.
     ///
-    /// * A sign-out is a change at once, and so is a [`forget`](Self::forget). That another program deleted a
-    ///   record, only newer servers log (1.6.45 does, 1.6.18 does not); elsewhere that user leaves when `online_timeout` is
-    ///   over. `flush_all` and
-    ///   `touch` are in no log.
+    /// * A sign-out is a change at once, and so is a [`forget`](Self::forget). That another program deleted a record, only
+    ///   newer servers log (1.6.45 does, 1.6.18 does not); elsewhere that user leaves when `online_timeout` is over.
+    ///   `flush_all` and `touch` are in no log.
     /// * What a [`Recorder`](crate::Recorder) has queued is no change until it is written.
     /// * memcached has 20 watchers at most: one `Watch` a program, fanned out. The 21st program gets
     ///   [`Change::ServerDown`] with `WATCHER_TOO_MANY`, and is let in within about ten seconds of another one's end.
