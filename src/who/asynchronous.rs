@@ -40,7 +40,7 @@ impl AsyncTracker {
     /// keeps a roster for its handlers and passes the changes on to the pages that are open.
     ///
     /// ```
-    /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     /// # runtime.block_on(async {
     /// use std::sync::{Arc, RwLock};
     /// use last_seen::Roster;

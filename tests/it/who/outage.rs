@@ -1,6 +1,11 @@
 //! What fails, who says so, and that everything is right afterwards.
 
-use std::{io::Read, io::Write, net::TcpStream, thread, time::Instant};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use last_seen::{Change, Error, Roster, Settings, Status, Tracker};
@@ -9,10 +14,10 @@ use super::reader::{Reader, Relay, detection, pace, short};
 use last_seen_tests::{Memcached, chain, eventually, ms, secs, soak, within};
 
 /// Everything is right within so much of a server's return.
-const RETURN: std::time::Duration = secs(5);
+const RETURN: Duration = secs(5);
 
 #[track_caller]
-fn down(reader: &mut Reader, limit: std::time::Duration) -> String {
+fn down(reader: &mut Reader, limit: Duration) -> String {
     let change = reader.until(limit, |change| matches!(change, Change::ServerDown { .. }));
     let Change::ServerDown { error, .. } = change else { panic!() };
     chain(&error)
@@ -264,7 +269,7 @@ fn twenty_watches_neither_stall_one_another_nor_the_server() {
     thread::scope(|scope| {
         for reader in &mut readers {
             scope.spawn(move || {
-                reader.until(secs(90), |change| matches!(change, Change::Ready { complete: true, .. }));
+                reader.until(secs(150), |change| matches!(change, Change::Ready { complete: true, .. }));
                 assert!((online..=online + 2).contains(&reader.roster.online()));
             });
         }
@@ -278,6 +283,9 @@ fn twenty_watches_neither_stall_one_another_nor_the_server() {
         reader.holds(secs(10), |roster| roster.online() == online + 2);
     }
 }
+
+/// After a flood: two lists, each after twenty times the duration of the last one, on a machine that is busy.
+const HEALS: Duration = secs(120);
 
 /// As many users at once as the server takes.
 fn flood(memcached: &Memcached, name: &str, count: usize) {
@@ -297,15 +305,14 @@ fn a_burst_and_a_flood_leave_nobody_out() {
     let tracker = memcached.tracker();
     let mut reader = Reader::ready(&tracker);
     flood(&memcached, "burst", 5_000);
-    let relist = if soak() { secs(40) } else { secs(20) };
-    reader.holds(relist, |roster| roster.online() == 5_000);
+    reader.holds(HEALS, |roster| roster.online() == 5_000);
     thread::scope(|scope| {
         for writer in 0..2 {
             let memcached = &memcached;
             scope.spawn(move || flood(memcached, &format!("flood{writer}-"), 50_000));
         }
     });
-    reader.holds(relist * 2, |roster| roster.online() == 105_000 && roster.is_complete());
+    reader.holds(HEALS, |roster| roster.online() == 105_000 && roster.is_complete());
     let missed = reader.told.iter().map(|change| match change {
         Change::Missed { updates, .. } => *updates,
         _ => 0,
@@ -339,5 +346,5 @@ fn a_flood_without_end_is_listed_seldom_and_leaves_nobody_out() {
     let ready = reader.told[told_before..].iter().filter(|change| matches!(change, Change::Ready { .. }));
     let (lists, most) = (ready.count(), (took * pace()).as_secs() / 10 + 1);
     assert!(lists as u64 <= most, "{lists} lists");
-    reader.holds(secs(60), |roster| roster.online() == 20_000 && roster.is_complete());
+    reader.holds(HEALS, |roster| roster.online() == 20_000 && roster.is_complete());
 }
