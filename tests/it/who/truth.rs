@@ -164,15 +164,13 @@ fn the_roster_tells_the_truth(seed: u64, time: Duration) {
     while began.elapsed() < time {
         let active = AtomicBool::new(true);
         let disturbed = thread::scope(|scope| {
-            let mut site = Some(&mut site);
-            let (active, reading) = (&active, &mut reader);
+            let (site, active, reading) = (&mut site, &active, &mut reader);
             let reading = scope.spawn(move || {
                 while active.load(Ordering::SeqCst) {
                     reading.next(ms(20));
                 }
             });
             let disturbed = {
-                let site = site.take().unwrap();
                 let end = Instant::now() + ms(300 + dice.roll(1_500));
                 thread::scope(|acting| {
                     for seed in 0..3 {
