@@ -220,7 +220,7 @@ impl Source for Feed {
         let closed =
             matches!(error, Error::Unavailable { source, .. } if source.kind() == ErrorKind::UnexpectedEof);
         // A proxy closes the connection, and is there all the same.
-        error.is_answer() || (at_first && closed && self.is_proxy())
+        matches!(error, Error::Server { .. }) || (at_first && closed && self.is_proxy())
     }
 }
 
