@@ -78,9 +78,7 @@ impl Tracker {
     pub fn in_memory() -> Self {
         let settings = Settings::default().with_servers(["memory:"]);
         let codec = Codec::new(settings.online_timeout());
-        Self {
-            shared: Arc::new(Shared { settings, codec, store: Store::memory(), queues: Queues::default() }),
-        }
+        Self::on(Store::memory(), settings, codec)
     }
 
     /// Makes a tracker with these settings. Connects at the first call, so it succeeds without a memcached. In a program
@@ -92,13 +90,11 @@ impl Tracker {
     pub fn new(settings: Settings) -> Result<Self> {
         let (servers, codec) = (settings.check()?, settings.codec()?);
         let store = Store::new(servers, &settings)?;
-        Ok(Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) })
+        Ok(Self::on(store, settings, codec))
     }
 
-    #[cfg(all(test, feature = "who"))]
-    pub(crate) fn on(store: Store, settings: Settings) -> Result<Self> {
-        let codec = settings.codec()?;
-        Ok(Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) })
+    pub(crate) fn on(store: Store, settings: Settings, codec: Codec) -> Self {
+        Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) }
     }
 
     /// A tracker with the settings in the environment, as [`Settings::from_env`] reads them.

@@ -27,7 +27,7 @@ pub(super) fn detail(server: &Arc<Server>, key: &Key) -> Result<Detail> {
         server.record(call, &failed, false);
         failed.map(|()| Detail::default())
     };
-    let mut connection = match server.connect_beside() {
+    let mut connection = match server.connect_beside(server.timeout) {
         Ok(connection) => connection,
         Err(broken) => return failed(broken, "connection", server.timeout / 2),
     };

@@ -53,7 +53,7 @@ pub(super) fn probe(server: &Server) -> bool {
 /// Whether a memcached or a proxy is there that takes connections and lets us in.
 fn answers(server: &Server) -> bool {
     let mut version = Lines::one(b"version\r\n");
-    let asked = server.connect_beside();
+    let asked = server.connect_beside(server.timeout);
     asked
         .and_then(|mut connection| run_through(connection.run(&mut version, Instant::now() + server.timeout)))
         .is_ok()
@@ -66,7 +66,7 @@ pub(super) const BINARY: &str = "it speaks the binary protocol alone: start memc
 pub(super) fn speaks_binary(server: &Server, timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
     server
-        .connect_beside()
+        .connect_beside(server.timeout)
         .is_ok_and(|mut connection| run_through(connection.run(&mut BinaryNoop, deadline)).is_ok())
 }
 

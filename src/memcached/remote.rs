@@ -43,7 +43,7 @@ impl Remote {
     /// Opens a connection beside the pool, to the server's address as it is now; also while the circuit is open. Connecting
     /// and each of its exchanges may take as long.
     pub(crate) fn connect(&self, patience: Duration) -> Result<LineConnection> {
-        let connected = self.0.connect_beside_within(patience);
+        let connected = self.0.connect_beside(patience);
         let connection = connected.map_err(|broken| self.0.error(broken, "connection", patience / 2))?;
         Ok(LineConnection { server: self.clone(), patience, address: self.address(), connection, line: 0 })
     }

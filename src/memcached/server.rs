@@ -181,11 +181,7 @@ impl Server {
     }
 
     /// A connection beside the pool, to the server's address as it is now; also while the circuit is open.
-    pub(super) fn connect_beside(&self) -> Result<Connection<Blocking>, Broken> {
-        self.connect_beside_within(self.timeout)
-    }
-
-    pub(super) fn connect_beside_within(&self, patience: Duration) -> Result<Connection<Blocking>, Broken> {
+    pub(super) fn connect_beside(&self, patience: Duration) -> Result<Connection<Blocking>, Broken> {
         run_through(async {
             let half = patience / 2;
             if let Some(resolver) = self.address.resolver() {

@@ -64,8 +64,9 @@ pub(super) fn ask(server: &Server) -> ServerStatus {
 }
 
 fn info(server: &Server) -> Result<ServerInfo> {
-    let mut connection =
-        server.connect_beside().map_err(|broken| server.error(broken, "connection", server.timeout / 2))?;
+    let mut connection = server
+        .connect_beside(server.timeout)
+        .map_err(|broken| server.error(broken, "connection", server.timeout / 2))?;
     let (started, mut version) = (Instant::now(), Lines::one(b"version\r\n"));
     let deadline = started + server.timeout;
     if let Err(broken) = run_through(connection.run(&mut version, deadline)) {

@@ -17,12 +17,10 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    memcached::BATCH_MAX,
     record::Key,
     settings::Settings,
 };
-
-/// Users are read in pieces of as many, each one exchange.
-const BATCH_MAX: usize = 1_000;
 
 /// A follower looks up as often: a name may have moved.
 const LOOK_UP: Duration = Duration::from_secs(5);

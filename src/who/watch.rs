@@ -171,7 +171,7 @@ mod tests {
             idle: Duration::from_secs(60),
         };
         let store = Store::Memcached(Memcached::with(servers, &settings, &lookup, often).unwrap());
-        let tracker = Tracker::on(store, settings).unwrap();
+        let tracker = Tracker::on(store, settings.clone(), settings.codec().unwrap());
         let mut watch = Watch::start(&tracker, Intervals::REAL).unwrap();
         let mut roster = Roster::default();
         let mut knows = |here: &str, gone: &str| {
