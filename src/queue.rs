@@ -194,15 +194,17 @@ impl Queue {
 
     /// Begins a flush: gives everyone who is queued, and who has ended since the last flush, in that order. A user who is
     /// in both was seen after that. What has waited for over a day is dropped.
-    pub(crate) fn take(&self, now: DateTime<Utc>) -> (Vec<Sighting>, Vec<Ended>) {
-        self.take_at(now, self.second())
+    pub(crate) fn take(&self) -> (Vec<Sighting>, Vec<Ended>) {
+        self.take_at(Utc::now, self.second())
     }
 
-    fn take_at(&self, now: DateTime<Utc>, second: u32) -> (Vec<Sighting>, Vec<Ended>) {
+    fn take_at(&self, clock: impl Fn() -> DateTime<Utc>, second: u32) -> (Vec<Sighting>, Vec<Ended>) {
         let (mut batch, mut ended) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
         let flushed = self.flushed.swap(second, Ordering::Relaxed);
         for (number, shard) in self.shards.iter().enumerate() {
             let mut shard = lock(shard);
+            // Read here: a sighting that came since the flush began is not ahead.
+            let now = clock();
             for (key, as_of) in shard.due(&self.hasher, second, self.keep_every) {
                 let hash = shard::hash(&self.hasher, key.as_str());
                 self.add(&mut shard, hash, key.as_str(), now.timestamp_micros(), as_of);
@@ -403,7 +405,7 @@ mod tests {
 
     /// The next flush, in that second of the queue's life.
     fn flush(queue: &Queue, now: DateTime<Utc>, second: u32) -> Vec<Sighting> {
-        queue.take_at(now, second).0
+        queue.take_at(|| now, second).0
     }
 
     #[test]
@@ -424,6 +426,27 @@ mod tests {
             });
             queue.end_flush();
         }
+    }
+
+    #[test]
+    fn what_is_noted_while_a_flush_begins_keeps_its_time() {
+        let (queue, start) = (Queue::new(100_000, Duration::from_secs(300)), Utc::now());
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..20_000).for_each(|user| note(&queue, &user.to_string(), Utc::now()));
+                is_done.store(true, Ordering::Relaxed);
+            });
+            while !is_done.load(Ordering::Relaxed) {
+                for sighting in queue.take().0 {
+                    assert!(
+                        sighting.at >= start && sighting.as_of >= start,
+                        "{sighting:?}, noted after {start}"
+                    );
+                }
+                queue.end_flush();
+            }
+        });
     }
 
     #[test]

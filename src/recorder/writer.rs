@@ -96,7 +96,7 @@ impl Writer {
 
     async fn flush(&mut self) -> Result<()> {
         let started = Instant::now();
-        let (batch, ended) = self.queue.take(Utc::now());
+        let (batch, ended) = self.queue.take();
         let mut flush = Flush::default();
         if self.hook.is_some() {
             flush.events.extend(ended.iter().map(|ended| self.ended(ended)));
