@@ -18,8 +18,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// seen": a missing record is `Ok(None)`, never an error. A clone costs little, so that one lost server can answer
 /// for many users.
 ///
-/// Serializes as `{"kind", "server", "message"}`: the variant in snake case, the server or null, and the error with its
-/// causes in one sentence.
+/// Displays as one sentence that includes the cause, so [`source`](std::error::Error::source) is `None`: `{error}` prints
+/// everything, and so does a reporter that walks the chain. Serializes as `{"kind", "server", "message"}`: the variant in
+/// snake case, the server or null, and what happened.
 ///
 /// ```
 /// let error = last_seen::Tracker::in_memory().seen("Alice Smith").unwrap_err();
@@ -37,13 +38,13 @@ pub enum Error {
     #[error(transparent)]
     Settings(#[from] SettingsError),
 
-    /// What is stored under the key is not a time that can be believed.
-    #[error("the value under {} is not a time that can be believed", EscapedQuoted(key))]
+    /// What is stored under the key is not a valid timestamp.
+    #[error("the value stored under {} is not a valid timestamp: {source}", EscapedQuoted(key))]
     InvalidRecord {
         /// The key, prefix and user.
         key: String,
         /// What is there instead.
-        source: InvalidRecordError,
+        r#source: InvalidRecordError,
     },
 
     /// The time given cannot be stored. Nothing was sent.
@@ -55,12 +56,12 @@ pub enum Error {
 
     /// The server refused the connection, cut it, was at its connection limit, gave no answer in time or gave
     /// one that is not memcached's; or its name did not resolve. Whether a write arrived is unknown.
-    #[error("memcached at {server} is unavailable")]
+    #[error("memcached at {server} is unavailable: {}", Cause(source))]
     Unavailable {
         /// The server as the settings name it.
         server: String,
         /// What happened; its [`kind`](io::Error::kind) tells a timeout from a refusal.
-        source: Arc<io::Error>,
+        r#source: Arc<io::Error>,
     },
 
     /// The server answered with an error: out of memory, a login that is missing or wrong, a backend of a proxy
@@ -80,10 +81,10 @@ pub enum Error {
 
     /// This process failed at its own part, through no fault of a server: the system gave it no thread, its tokio
     /// runtime ended, or a hook was too slow.
-    #[error("failed inside this process")]
+    #[error("failed in this process, not on a server: {}", Cause(source))]
     System {
         /// What happened.
-        source: Arc<io::Error>,
+        r#source: Arc<io::Error>,
     },
 }
 
@@ -134,10 +135,10 @@ impl Error {
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let message = match self {
-            // The server stands beside it.
-            Self::Unavailable { source, .. } => chain(&**source),
+            // The field `server` names it.
+            Self::Unavailable { source, .. } => Cause(source).to_string(),
             Self::Server { message, .. } => message.clone(),
-            error => chain(error),
+            error => error.to_string(),
         };
         let mut fields = serializer.serialize_struct("Error", 3)?;
         fields.serialize_field("kind", self.kind())?;
@@ -147,10 +148,18 @@ impl Serialize for Error {
     }
 }
 
-/// An error and its causes in one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// An I/O error in lower case, without the system's number.
+struct Cause<'a>(&'a io::Error);
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let Some(number) = self.0.raw_os_error() else { return f.write_str(&text) };
+        let text = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
+        let mut chars = text.chars();
+        chars.next().map_or(Ok(()), |first| write!(f, "{}", first.to_lowercase()))?;
+        f.write_str(chars.as_str())
+    }
 }
 
 /// A user that cannot be a memcached key, and why.
@@ -274,7 +283,11 @@ impl fmt::Display for InvalidRecordError {
             #[cfg(feature = "who")]
             Reason::TooLarge => f.write_str("too large for a time, and not read"),
             Reason::Ahead { at, by } => {
-                write!(f, "{at} is {} s ahead of this host's clock", by.num_seconds())
+                write!(
+                    f,
+                    "{at} is {} s in the future; check the clocks of the writing host and of this one",
+                    by.num_seconds()
+                )
             }
         }
     }

@@ -311,11 +311,11 @@ impl Settings {
         let whole_seconds = |setting, value: Duration, limit: Duration, limit_name| {
             let refuse = |reason| Err(SettingsError::new(setting, parse::text(value), reason));
             if value.is_zero() {
-                refuse("at least 1 s is needed".to_owned())
+                refuse("must be at least 1s".to_owned())
             } else if value.subsec_nanos() != 0 {
-                refuse("whole seconds are needed".to_owned())
+                refuse("must be a whole number of seconds".to_owned())
             } else if value > limit {
-                refuse(format!("at most {limit_name} is possible"))
+                refuse(format!("must be at most {limit_name}"))
             } else {
                 Ok(())
             }
@@ -328,31 +328,35 @@ impl Settings {
         let refuse = |setting, value: String, reason: &str| Err(SettingsError::new(setting, value, reason));
         if self.server_timeout < Duration::from_millis(1) || self.server_timeout > MAX_SERVER_TIMEOUT {
             let hint = match self.server_timeout.as_secs() {
-                0 => "at least 1 ms is needed".to_owned(),
+                0 => "must be at least 1ms".to_owned(),
                 seconds => {
-                    format!("at most 10 s is possible; a number is seconds, did you mean \"{seconds}ms\"?")
+                    format!("must be at most 10s (plain numbers are seconds); did you mean \"{seconds}ms\"?")
                 }
             };
             return refuse("server_timeout", parse::text(self.server_timeout), &hint);
         }
         if !(1..=MAX_CONNECTIONS).contains(&self.max_connections) {
-            return refuse("max_connections", self.max_connections.to_string(), "1 to 1000 are possible");
+            return refuse("max_connections", self.max_connections.to_string(), "must be 1 to 1000");
         }
         if !(MIN_FLUSH_INTERVAL..=MAX_FLUSH_INTERVAL).contains(&self.flush_interval) {
-            return refuse("flush_interval", parse::text(self.flush_interval), "10ms to 1m are possible");
+            return refuse("flush_interval", parse::text(self.flush_interval), "must be 10ms to 1m");
         }
         if self.recorder_capacity == 0 {
-            return refuse("recorder_capacity", "0".to_owned(), "at least 1 is needed");
+            return refuse("recorder_capacity", "0".to_owned(), "must be at least 1");
         }
         let prefix = format!("{:?}", self.key_prefix);
         if self.key_prefix.is_empty() {
-            return refuse("key_prefix", prefix, "it must not be empty");
+            return refuse("key_prefix", prefix, "must not be empty");
         }
         if !self.key_prefix.bytes().all(record::is_key_byte) {
-            return refuse("key_prefix", prefix, "a memcached key holds no blank and no control byte");
+            return refuse("key_prefix", prefix, "must not contain spaces or control characters");
         }
         if self.key_prefix.len() >= record::MAX_KEY {
-            return refuse("key_prefix", prefix, "it leaves no room for a user in the 250 bytes of a key");
+            return refuse(
+                "key_prefix",
+                prefix,
+                "must be shorter than 250 bytes, so that a user fits into the key",
+            );
         }
         servers::parse(&self.servers, self.sharding)
     }
@@ -370,7 +374,7 @@ impl Settings {
             Format::DjangoAware => Form::AwareDatetime,
             #[cfg(not(feature = "django"))]
             Format::Django | Format::DjangoAware => {
-                return Err(SettingsError::new("format", self.format, "it needs the feature `django`"));
+                return Err(SettingsError::new("format", self.format, "needs the feature `django`"));
             }
         };
         Ok(Codec { form, zone, online_timeout: self.online_timeout })

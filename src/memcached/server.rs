@@ -213,14 +213,16 @@ impl Server {
     /// What the server said in place of an answer.
     pub(super) fn refused(&self, words: &str) -> Error {
         if words.starts_with("ERROR Too many open connections") {
-            let source =
-                io::Error::new(io::ErrorKind::ConnectionRefused, "the server is at its connection limit");
+            let source = io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "the server is at its connection limit (-c)",
+            );
             return Error::unavailable(&self.name, source);
         }
         // The second is what a `set` gets, which is taken for a login.
         let wants_login = ["CLIENT_ERROR unauthenticated", "CLIENT_ERROR bad authentication token format"];
         let hint = if wants_login.iter().any(|login| words.starts_with(login)) {
-            "; it wants a login, as in \"memcache://user:password@host\""
+            "; it requires a login, as in \"memcache://user:password@host\""
         } else {
             ""
         };

@@ -36,7 +36,7 @@ impl TlsConfig {
             SettingsError::new(
                 "servers",
                 format!("server_name={}", EscapedQuoted(name)),
-                "it is no DNS name and no address",
+                "must be a DNS name or an IP address",
             )
         })?;
         let read = Mutex::new((changed(tls), Arc::new(config(tls)?)));

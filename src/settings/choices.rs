@@ -31,7 +31,7 @@ macro_rules! choices {
                     $($text => Ok(Self::$variant),)*
                     _ => {
                         let known = [$(concat!("\"", $text, "\"")),*].join(", ");
-                        Err(SettingsError::new($setting, EscapedQuoted(text), format!("it is one of {known}")))
+                        Err(SettingsError::new($setting, EscapedQuoted(text), format!("must be one of {known}")))
                     }
                 }
             }

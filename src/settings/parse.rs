@@ -47,7 +47,7 @@ fn variable(setting: &'static str) -> Result<Option<Raw>, SettingsError> {
     let Some(value) = env::var_os(format!("LAST_SEEN_{}", setting.to_uppercase())) else { return Ok(None) };
     let value = value
         .into_string()
-        .map_err(|value| SettingsError::new(setting, format!("{value:?}"), "it is not valid UTF-8"))?;
+        .map_err(|value| SettingsError::new(setting, format!("{value:?}"), "must be valid UTF-8"))?;
     Ok(Some(Raw::Text(value)))
 }
 
@@ -88,14 +88,14 @@ fn list(raw: Raw) -> Result<ServerList, SettingsError> {
     match raw {
         Raw::Text(text) => Ok(ServerList::new(vec![text])),
         Raw::List(texts) => Ok(ServerList::new(texts)),
-        other => Err(SettingsError::new("servers", other, "text or a list of texts is needed")),
+        other => Err(SettingsError::new("servers", other, "expected text or a list of texts")),
     }
 }
 
 fn words(setting: &'static str, raw: Raw) -> Result<String, SettingsError> {
     match raw {
         Raw::Text(text) => Ok(text),
-        other => Err(SettingsError::new(setting, other, "text is needed")),
+        other => Err(SettingsError::new(setting, other, "expected text")),
     }
 }
 
@@ -108,7 +108,7 @@ fn duration(setting: &'static str, raw: Raw) -> Result<Duration, SettingsError> 
         },
         _ => None,
     };
-    let reason = "a number of seconds or a text such as \"5m\", \"7d\" or \"100ms\" is needed";
+    let reason = "expected seconds or a duration such as \"5m\", \"7d\" or \"100ms\"";
     read.ok_or_else(|| SettingsError::new(setting, raw, reason))
 }
 
@@ -118,7 +118,7 @@ fn count(setting: &'static str, raw: Raw) -> Result<usize, SettingsError> {
         Raw::Text(text) => text.parse().ok(),
         _ => None,
     };
-    read.ok_or_else(|| SettingsError::new(setting, raw, "a whole number is needed"))
+    read.ok_or_else(|| SettingsError::new(setting, raw, "expected a whole number"))
 }
 
 /// A duration as it would stand in a file.

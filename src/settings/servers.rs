@@ -95,13 +95,13 @@ pub(super) fn parse(list: &ServerList, sharding: Sharding) -> Result<Servers, Se
     let given = list.given.join(",");
     let texts: Vec<&str> = given.split(',').map(str::trim).collect();
     if texts == [""] {
-        return refuse("at least one server is needed");
+        return refuse("must name at least one server");
     }
     if texts == ["memory:"] {
         return Ok(Servers::Memory);
     }
     if texts.contains(&"memory:") {
-        return refuse("\"memory:\" stands alone");
+        return refuse("\"memory:\" cannot be combined with other servers");
     }
     let mut servers: Vec<Server> = Vec::with_capacity(texts.len());
     for text in texts {
@@ -116,7 +116,7 @@ pub(super) fn parse(list: &ServerList, sharding: Sharding) -> Result<Servers, Se
             return refuse(&format!("{} is listed twice", server.name));
         }
         if server.weight != 1 && !matches!(sharding, Sharding::Ketama | Sharding::Dalli) {
-            return refuse(&format!("sharding {sharding} knows no weights"));
+            return refuse(&format!("weights need sharding \"ketama\", not {sharding}"));
         }
         servers.push(server);
     }
@@ -136,7 +136,7 @@ fn server(text: &str) -> Result<Server, String> {
     let secure = match scheme {
         "" | "memcache" | "unix" => false,
         "tls" | "memcache+tls" => true,
-        _ => return Err("the schemes are \"memcache://\", \"tls://\" and \"unix:\"".to_owned()),
+        _ => return Err("unknown scheme; use \"memcache://\", \"tls://\" or \"unix:\"".to_owned()),
     };
     if secure && cfg!(not(feature = "tls")) {
         return Err("\"tls://\" needs the feature `tls`".to_owned());
@@ -179,7 +179,7 @@ impl Options {
             let value = decoded(value)?;
             let file = || {
                 if value.is_empty() {
-                    Err(format!("{name:?} names no file"))
+                    Err(format!("{name:?} needs the path of a file"))
                 } else {
                     Ok(Some(value.clone().into()))
                 }
@@ -187,7 +187,7 @@ impl Options {
             match name {
                 "weight" => match value.parse() {
                     Ok(weight) if weight != 0 => options.weight = weight,
-                    _ => return Err("a weight is 1 to 65535".to_owned()),
+                    _ => return Err("weight must be 1 to 65535".to_owned()),
                 },
                 "password_file" => options.password_file = file()?,
                 "ca" if secure => options.tls.ca = file()?,
@@ -197,7 +197,7 @@ impl Options {
                 "ca" | "cert" | "key" | "server_name" => return Err(format!("{name:?} needs \"tls://\"")),
                 _ => {
                     return Err(format!(
-                        "{name:?} is no option; \"weight\", \"password_file\", \"ca\", \"cert\", \"key\" and \
+                        "{name:?} is an unknown option; use \"weight\", \"password_file\", \"ca\", \"cert\", \"key\" and \
                          \"server_name\" are"
                     ));
                 }
@@ -216,15 +216,15 @@ fn login(userinfo: &str, file: Option<PathBuf>) -> Result<Login, String> {
     let (user, password) = match (userinfo.split_once(':'), file) {
         (Some((user, password)), None) => (user, Password::Text(decoded(password)?)),
         (None, Some(file)) => (userinfo, Password::File(file)),
-        (Some(_), Some(_)) => return Err("there is a password and a \"password_file\"".to_owned()),
+        (Some(_), Some(_)) => return Err("give either a password or \"password_file\", not both".to_owned()),
         (None, None) => {
-            return Err("the user has no password: give \":password\" or \"password_file\"".to_owned());
+            return Err("the user has no password; add \":password\" or \"?password_file=FILE\"".to_owned());
         }
     };
     // memcached takes the two with a space between.
     let user = decoded(user)?;
     if user.is_empty() || user.contains(char::is_whitespace) {
-        return Err("the user is empty or has a space".to_owned());
+        return Err("the user must not be empty or contain a space".to_owned());
     }
     Ok(Login { user, password })
 }
@@ -233,7 +233,7 @@ fn unix(path: &str) -> Result<Place, String> {
     let path = decoded(path)?;
     match path.starts_with('/') && path.len() > 1 {
         true => Ok(Place::Unix(path.into())),
-        false => Err("a Unix socket is an absolute path, as in \"unix:/run/memcached.sock\"".to_owned()),
+        false => Err("a Unix socket must be an absolute path, as in \"unix:/run/memcached.sock\"".to_owned()),
     }
 }
 
@@ -242,18 +242,19 @@ fn tcp(address: &str) -> Result<Place, String> {
     let refuse = |reason: &str| reason.to_owned();
     let (host, port) = match address.strip_prefix('[') {
         Some(bracketed) => {
-            let (host, rest) = bracketed.split_once(']').ok_or_else(|| refuse("a bracket is not closed"))?;
+            let (host, rest) =
+                bracketed.split_once(']').ok_or_else(|| refuse("missing \"]\" after the IPv6 address"))?;
             if host.parse::<Ipv6Addr>().is_err() {
-                return Err(refuse("between the brackets is no IPv6 address"));
+                return Err(refuse("expected an IPv6 address between the brackets"));
             }
             let port = match rest {
                 "" => None,
-                rest => Some(rest.strip_prefix(':').ok_or_else(|| refuse("after the bracket comes a port"))?),
+                rest => Some(rest.strip_prefix(':').ok_or_else(|| refuse("expected \":PORT\" after \"]\""))?),
             };
             (host, port)
         }
         None if address.parse::<Ipv6Addr>().is_ok() => {
-            return Err(refuse("an IPv6 address stands in brackets, as in \"[::1]:11211\""));
+            return Err(refuse("write an IPv6 address in brackets, as in \"[::1]:11211\""));
         }
         None => match address.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -264,16 +265,16 @@ fn tcp(address: &str) -> Result<Place, String> {
         None => PORT,
         Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => match text.parse() {
             Ok(port) if port != 0 => port,
-            _ => return Err(refuse("a port is 1 to 65535")),
+            _ => return Err(refuse("the port must be 1 to 65535")),
         },
-        Some(_) => return Err(refuse("after the colon comes a port, 1 to 65535")),
+        Some(_) => return Err(refuse("expected a port (1 to 65535) after \":\"")),
     };
     if host.is_empty() {
         return Err(refuse("the host is missing"));
     }
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
     if !host.bytes().all(name_byte) {
-        return Err(refuse("the host is no name and no address"));
+        return Err(refuse("the host must be a name or an address"));
     }
     Ok(Place::Tcp(host.to_owned(), port))
 }
@@ -281,10 +282,10 @@ fn tcp(address: &str) -> Result<Place, String> {
 fn decoded(text: &str) -> Result<String, String> {
     let mut encoded = text.split('%').skip(1);
     if !encoded.all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit)) {
-        return Err("after a percent sign come two hexadecimal digits".to_owned());
+        return Err("expected two hexadecimal digits after \"%\"".to_owned());
     }
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| "what is percent-encoded is not UTF-8".to_owned())
+    decoded.map(Into::into).map_err(|_| "the percent-encoded text must be UTF-8".to_owned())
 }
 
 /// The text with `***` in place of each password, also where the text names no server.

@@ -128,7 +128,7 @@ fn wait_and_dump(
     adopt: impl Fn(Closer) -> bool,
 ) -> Result<Candidates> {
     let busy = || {
-        let message = "another listing of its items is under way";
+        let message = "another program is listing its items";
         Error::unavailable(server.name(), io::Error::new(ErrorKind::ResourceBusy, message))
     };
     let _turn = Turn::wait(server.name(), until).ok_or_else(busy)?;

@@ -100,7 +100,7 @@ impl Feed {
             return Ok(log);
         }
         let hint = match answer.starts_with(b"WATCHER_TOO_MANY") {
-            true => "; it has 20 at most: one `Watch` a program, fanned out, is enough",
+            true => "; memcached allows 20 watchers: share one `Watch` in a process",
             false => "",
         };
         Err(self.server.refused(&format!("{}{hint}", String::from_utf8_lossy(&answer))))

@@ -31,7 +31,8 @@ fn an_error_names_its_kind_and_its_server() {
 
     memcached.set("seen_bob", 4, b"soon");
     let record = tracker.last_seen("bob").unwrap_err();
-    let message = r#"the value under "seen_bob" is not a time that can be believed: flags 4, 4 bytes, beginning "soon""#;
+    let message =
+        r#"the value stored under "seen_bob" is not a valid timestamp: flags 4, 4 bytes, beginning "soon""#;
     assert_eq!(json(&record), json!({"kind": "invalid_record", "server": null, "message": message}));
     let Error::InvalidRecord { source, .. } = record else { panic!() };
     assert_eq!((source.bytes(), source.time()), (Some(&b"soon"[..]), None));

@@ -182,7 +182,7 @@ fn dates_are_read_as_rfc_3339_and_iso_8601_write_them() {
 fn anything_else_is_an_error_that_shows_what_is_there() {
     let cache = Cache::start();
     let told = |value: &[u8]| cache.refuses(0, value);
-    let prefix = r#"the value under "seen_alice" is not a time that can be believed: "#;
+    let prefix = r#"the value stored under "seen_alice" is not a valid timestamp: "#;
     assert_eq!(told(b""), format!("{prefix}flags 0, empty"));
     assert_eq!(told(b"-5"), format!("{prefix}flags 0, 2 bytes, beginning \"-5\""));
     let perl = b"\x05\x0b\x03\0\0\0\x01";

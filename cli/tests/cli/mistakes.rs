@@ -40,7 +40,7 @@ fn a_wrong_setting_is_one_sentence_wherever_it_comes_from() {
     let told = on("127.0.0.1:1", &["--django", "Mars/Phobos", "who"]).refused();
     assert!(told.starts_with(r#"setting time_zone = "Mars/Phobos": "#), "{told}");
     let told = on("127.0.0.1:1", &["--prefix", "", "who"]).refused();
-    assert_eq!(told, r#"setting key_prefix = "": it must not be empty"#);
+    assert_eq!(told, r#"setting key_prefix = "": must not be empty"#);
     let told = on("127.0.0.1:x", &["who"]).refused();
     assert!(told.starts_with(r#"setting servers = "127.0.0.1:x": "#), "{told}");
     let told = on("memory:", &["who"]).refused();

@@ -31,7 +31,7 @@ fn a_server_at_its_connection_limit_is_unavailable_and_found_when_it_has_room() 
     let (memcached, held) = at_its_limit();
     let tracker = Tracker::connect(&memcached.address()).unwrap();
     let told = unavailable(tracker.seen("alice"));
-    assert!(told.ends_with("the server is at its connection limit"), "{told}");
+    assert!(told.ends_with("the server is at its connection limit (-c)"), "{told}");
     let began = Instant::now();
     let mut not_retried = 0;
     while began.elapsed() < secs(1) {

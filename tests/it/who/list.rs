@@ -337,7 +337,7 @@ fn a_server_that_is_busy_for_ever_and_one_that_falls_silent_cost_ten_seconds() {
         false
     });
     let expected = [
-        (busy, "another listing of its items is under way"),
+        (busy, "another program is listing its items"),
         (mute, "the listing did not begin within 10s"),
         (stuck, "the listing did not end within 10s"),
         (endless, "the listing did not end within 10s"),
