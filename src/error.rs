@@ -56,7 +56,7 @@ pub enum Error {
 
     /// The server refused the connection, cut it, was at its connection limit, gave no answer in time or gave
     /// one that is not memcached's; or its name did not resolve. Whether a write arrived is unknown.
-    #[error("memcached at {server} is unavailable: {}", Cause(source))]
+    #[error("memcached at {server} is unavailable: {}", IoText(source))]
     Unavailable {
         /// The server as the settings name it.
         server: String,
@@ -66,7 +66,7 @@ pub enum Error {
 
     /// The server answered with an error: out of memory, a login that is missing or wrong, a backend of a proxy
     /// that is down. The server itself is up, so its circuit stays closed.
-    #[error("memcached at {server} answered {}", EscapedQuoted(message))]
+    #[error("memcached at {server} answered {message:?}")]
     Server {
         /// The server as the settings name it.
         server: String,
@@ -81,7 +81,7 @@ pub enum Error {
 
     /// This process failed at its own part, through no fault of a server: the system gave it no thread, its tokio
     /// runtime ended, or a hook was too slow.
-    #[error("failed in this process, not on a server: {}", Cause(source))]
+    #[error("failed in this process, not on a server: {}", IoText(source))]
     System {
         /// What happened.
         r#source: Arc<io::Error>,
@@ -136,7 +136,7 @@ impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let message = match self {
             // The field `server` names it.
-            Self::Unavailable { source, .. } => Cause(source).to_string(),
+            Self::Unavailable { source, .. } => IoText(source).to_string(),
             Self::Server { message, .. } => message.clone(),
             error => error.to_string(),
         };
@@ -149,9 +149,9 @@ impl Serialize for Error {
 }
 
 /// An I/O error in lower case, without the system's number.
-struct Cause<'a>(&'a io::Error);
+pub(crate) struct IoText<'a>(pub(crate) &'a io::Error);
 
-impl fmt::Display for Cause<'_> {
+impl fmt::Display for IoText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
         let Some(number) = self.0.raw_os_error() else { return f.write_str(&text) };

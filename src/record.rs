@@ -31,7 +31,7 @@ pub(crate) const MAX_KEY: usize = 250;
 pub(crate) const MAX_VALUE: usize = 1024;
 
 /// What to do about a name that is no key. docs/sharing.md has the line for each language.
-const INSTEAD: &str = "pass an id rather than a display name, or a UUID of version 5 made of it";
+const INSTEAD: &str = "pass the user's id, not their display name, or a version 5 UUID of it";
 
 /// A legal memcached key: prefix and user. Whoever holds one need not check again. A clone costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,8 +84,8 @@ impl KeyBuffer {
             "empty".to_owned()
         } else if let Some(at) = name.bytes().position(|byte| !is_key_byte(byte)) {
             match name.as_bytes()[at] {
-                b' ' => format!("a space at byte {at}; {INSTEAD}"),
-                byte => format!("control byte 0x{byte:02x} at byte {at}; {INSTEAD}"),
+                b' ' => format!("contains a space at byte {at}; {INSTEAD}"),
+                byte => format!("contains control byte 0x{byte:02x} at byte {at}; {INSTEAD}"),
             }
         } else {
             return Ok(&self.text);

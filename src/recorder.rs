@@ -247,7 +247,7 @@ impl Handle {
         let last = self.reported.load(Ordering::Relaxed);
         let due = now.abs_diff(last) >= 60;
         if due && self.reported.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            tracing::warn!(%error, invalid_users, "not recorded; more of the kind are counted and not reported for a minute");
+            tracing::warn!(%error, invalid_users, "sighting ignored (invalid user); further ones are only counted for the next minute");
         }
     }
 }

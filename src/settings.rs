@@ -111,7 +111,7 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) where there is no such zone.
+    /// [`Error::Settings`](crate::Error::Settings) where unknown time zone.
     #[cfg(feature = "django")]
     pub fn django(time_zone: &str) -> Result<Self> {
         let settings = Self::django_aware().with_format(Format::Django).with_time_zone(time_zone);
@@ -322,7 +322,7 @@ impl Settings {
         };
         whole_seconds("last_seen_timeout", self.last_seen_timeout, MAX_LAST_SEEN_TIMEOUT, "five years")?;
         let longest = parse::text(self.last_seen_timeout);
-        let longest = format!("{longest}, the last_seen_timeout,");
+        let longest = format!("{longest}, the last_seen_timeout");
         whole_seconds("online_timeout", self.online_timeout, self.last_seen_timeout, &longest)?;
 
         let refuse = |setting, value: String, reason: &str| Err(SettingsError::new(setting, value, reason));

@@ -108,7 +108,7 @@ fn password(path: &PathBuf) -> io::Result<String> {
 }
 
 /// memcached's login is a `set` whose value is the name and the password. A server that wants none would store that,
-/// so it is asked for its version first: only one that wants a login refuses to tell it.
+/// so it is asked for its version first: only one that requires a login refuses to tell it.
 fn request(login: &Login) -> io::Result<Vec<u8>> {
     let password = match &login.password {
         Password::Text(password) => password.clone(),

@@ -70,7 +70,7 @@ pub(super) fn speaks_binary(server: &Server, timeout: Duration) -> bool {
         .is_ok_and(|mut connection| run_through(connection.run(&mut BinaryNoop, deadline)).is_ok())
 }
 
-/// A version, or a refusal: by a server that wants a login, or by a proxy whose backend is down. At its connection
+/// A version, or a refusal: by a server that requires a login, or by a proxy whose backend is down. At its connection
 /// limit a server takes no calls.
 fn is_memcached(line: &str) -> bool {
     ["VERSION ", "CLIENT_ERROR ", "SERVER_ERROR "].iter().any(|word| line.starts_with(word))

@@ -19,7 +19,7 @@ use super::{
     resolver::Lookup,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, IoText, Result},
     settings::{self, Settings},
 };
 
@@ -52,10 +52,8 @@ struct OpenCircuit {
 
 /// What a call gets while the circuit is open.
 #[derive(Debug, thiserror::Error)]
-#[error("not retried yet after {FAILURES} consecutive failures; last error")]
-struct CircuitOpen {
-    source: Arc<io::Error>,
-}
+#[error("not retried yet after {FAILURES} consecutive failures; last error: {}", IoText(_0))]
+struct CircuitOpen(Arc<io::Error>);
 
 /// A call that goes through.
 #[derive(Debug, Clone, Copy)]
@@ -268,12 +266,12 @@ impl Server {
             state.breaker = Breaker::new(self.timeout);
             return;
         };
-        let error = io::Error::new(source.kind(), CircuitOpen { source: source.clone() });
+        let error = io::Error::new(source.kind(), CircuitOpen(source.clone()));
         state.open = Some(OpenCircuit { error: Arc::new(error), _probing: probing });
         drop(state);
         tracing::warn!(
             server = self.name,
-            cause = %source,
+            cause = %IoText(&source),
             "memcached is down; failing fast until a probe succeeds"
         );
     }
@@ -292,7 +290,7 @@ impl Server {
     pub(super) fn explain(&self, words: &str) {
         if let Some(open) = &mut self.lock().open {
             let source = Arc::new(io::Error::new(io::ErrorKind::InvalidData, words));
-            open.error = Arc::new(io::Error::new(source.kind(), CircuitOpen { source }));
+            open.error = Arc::new(io::Error::new(source.kind(), CircuitOpen(source)));
         }
     }
 

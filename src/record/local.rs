@@ -112,7 +112,7 @@ mod zones {
         let zones = DATABASES.iter().filter_map(|(files, zones)| Some((files, zones.get(name).ok()?)));
         let mut zones = zones.filter(|(_, rules)| rules.iana_name() == Some(name) && !rules.is_unknown());
         let zone = zones.next().map(|(files, rules)| Zone { rules, files });
-        zone.ok_or("there is no such zone; \"Europe/Berlin\" is one")
+        zone.ok_or("unknown time zone; use an IANA name such as \"Europe/Berlin\"")
     }
 
     /// The time that the clocks of `zone` show at this instant, and Python's `fold`: whether they show

@@ -51,7 +51,7 @@ impl Hook {
             self.backlog.drain(..lost);
             if !self.overrun {
                 self.overrun = true;
-                tracing::warn!(lost, "the hook is too slow: the oldest events are lost");
+                tracing::warn!(lost, "the hook is falling behind: dropped the oldest events");
             }
         }
     }

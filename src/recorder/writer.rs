@@ -186,7 +186,7 @@ impl Reports {
         let dropped = queue.counts().dropped;
         let dropping = dropped > self.dropped;
         if dropping && !self.dropping {
-            tracing::warn!("more users than recorder_capacity are queued: the newest comers are dropped");
+            tracing::warn!("recorder queue is full (recorder_capacity): dropping new users");
         } else if self.dropping && !dropping {
             tracing::info!(
                 dropped,

@@ -197,8 +197,8 @@ impl Options {
                 "ca" | "cert" | "key" | "server_name" => return Err(format!("{name:?} needs \"tls://\"")),
                 _ => {
                     return Err(format!(
-                        "{name:?} is an unknown option; use \"weight\", \"password_file\", \"ca\", \"cert\", \"key\" and \
-                         \"server_name\" are"
+                        "{name:?} is an unknown option; use \"weight\", \"password_file\", \"ca\", \"cert\", \"key\" or \
+                         \"server_name\""
                     ));
                 }
             }

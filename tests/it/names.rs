@@ -8,7 +8,7 @@ use last_seen::{Error, Recorder, Tracker};
 use last_seen_tests::{Memcached, events, secs};
 
 /// How the reason of most ends.
-const INSTEAD: &str = "; pass an id rather than a display name, or a UUID of version 5 made of it";
+const INSTEAD: &str = "; pass the user's id, not their display name, or a version 5 UUID of it";
 
 const FLUSH: &str = "x 0 0 1\r\na\r\nflush_all\r\n";
 
@@ -25,15 +25,17 @@ fn a_user_that_cannot_be_a_key_is_refused_with_the_reason() {
     assert_eq!(refused(""), r#"user "" cannot be a memcached key: empty"#);
     assert_eq!(
         refused("Alice Smith"),
-        r#"user "Alice Smith" cannot be a memcached key: a space at byte 5; pass an id rather than a display name, or a UUID of version 5 made of it"#
+        r#"user "Alice Smith" cannot be a memcached key: contains a space at byte 5; pass the user's id, not their display name, or a version 5 UUID of it"#
     );
     assert_eq!(
         refused("a\r\nb"),
-        format!(r#"user "a\r\nb" cannot be a memcached key: control byte 0x0d at byte 1{INSTEAD}"#)
+        format!(r#"user "a\r\nb" cannot be a memcached key: contains control byte 0x0d at byte 1{INSTEAD}"#)
     );
     assert_eq!(
         refused("\u{7f}"),
-        format!(r#"user "\u{{7f}}" cannot be a memcached key: control byte 0x7f at byte 0{INSTEAD}"#)
+        format!(
+            r#"user "\u{{7f}}" cannot be a memcached key: contains control byte 0x7f at byte 0{INSTEAD}"#
+        )
     );
     let long = refused("x".repeat(246));
     assert!(long.ends_with(&format!("longer than 250 bytes with the prefix{INSTEAD}")), "{long}");

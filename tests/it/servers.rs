@@ -1,7 +1,7 @@
 //! memcached as it is started: without CAS, without lists and logs, for the binary protocol alone.
 
 use last_seen::{Error, Recorder, Tracker};
-use last_seen_tests::{Memcached, chain, eventually, ms, within};
+use last_seen_tests::{Memcached, eventually, ms, within};
 
 #[test]
 fn without_cas_everything_works() {
@@ -32,10 +32,12 @@ fn a_server_of_the_binary_protocol_alone_says_so() {
     let tracker = Tracker::connect(&memcached.address()).unwrap();
     let says_so = |error: &Error| {
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-        chain(error).ends_with("it speaks the binary protocol alone: start memcached without `-B binary`")
+        error
+            .to_string()
+            .ends_with("it speaks the binary protocol alone: start memcached without `-B binary`")
     };
     let status = tracker.server_status().remove(0).info.unwrap_err();
-    assert!(says_so(&status), "{}", chain(&status));
+    assert!(says_so(&status), "{}", status);
     // A call cannot wait for that; the probe finds it out.
     eventually(|| {
         let error = within(ms(500), || tracker.last_seen("alice").unwrap_err());

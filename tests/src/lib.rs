@@ -42,9 +42,3 @@ pub fn runtime() -> tokio::runtime::Runtime {
 pub fn root() -> std::path::PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/..").into()
 }
-
-/// An error with its causes, as a log would show it.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}

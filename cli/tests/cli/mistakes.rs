@@ -80,7 +80,7 @@ fn a_wrong_file_is_one_sentence_with_its_line() {
     for (nth, (text, expected)) in [
         ("\nkey_prefix = 'x_'\nprefix = 'y_'", ", line 3: unknown field `prefix`, expected one of `servers`"),
         ("key_prefix = ", ", line 1: "),
-        ("sharding = 'random'", ": setting sharding = \"random\": it is one of "),
+        ("sharding = 'random'", ": setting sharding = \"random\": must be one of "),
     ]
     .into_iter()
     .enumerate()
@@ -150,7 +150,10 @@ fn a_write_that_fails_names_its_user_and_the_others_go_on() {
     let memcached = Memcached::start();
     let said = run(&memcached, &["seen", "alice", "Bob Smith", "carol"]);
     let told = said.refused();
-    assert!(told.starts_with(r#"user "Bob Smith" cannot be a memcached key: a space at byte 3"#), "{told}");
+    assert!(
+        told.starts_with(r#"user "Bob Smith" cannot be a memcached key: contains a space at byte 3"#),
+        "{told}"
+    );
     assert_eq!(run(&memcached, &["show", "carol"]).code, Some(0));
 
     let said = on("127.0.0.1:1", &["seen", "alice", "bob"]);

@@ -17,7 +17,7 @@ use std::net::{TcpListener, TcpStream};
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Tracker};
 
-use last_seen_tests::{Memcached, chain, eventually, ms, secs};
+use last_seen_tests::{Memcached, eventually, ms, secs};
 
 /// A port on which nothing listens.
 fn nowhere() -> String {
@@ -49,7 +49,7 @@ impl Backlog {
 #[track_caller]
 fn unavailable<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
     match answer {
-        Err(error @ Error::Unavailable { .. }) => chain(&error),
+        Err(error @ Error::Unavailable { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }

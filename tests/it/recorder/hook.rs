@@ -84,6 +84,6 @@ fn closing_tells_of_a_hook_that_does_not_end() {
     });
     recorder.seen("alice");
     let error = within(secs(3), || recorder.close().unwrap_err());
-    assert!(last_seen_tests::chain(&error).ends_with("the hook has not had all its events yet"), "{error:?}");
+    assert!(error.to_string().ends_with("the hook has not had all its events yet"), "{error:?}");
     drop(hold);
 }

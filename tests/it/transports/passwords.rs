@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use last_seen::{Error, Settings, Tracker};
-use last_seen_tests::{Folder, Memcached, chain, events, eventually};
+use last_seen_tests::{Folder, Memcached, events, eventually};
 
 use super::{refused, settings, tracker, unusable};
 
@@ -13,7 +13,7 @@ fn the_wrong_password_and_none_are_refused_in_the_servers_words() {
     let place = memcached.place();
     refused(&format!("memcache://site:Secret@{place}"), &["authentication failure"]);
     refused(&format!("memcache://other:secret@{place}"), &["authentication failure"]);
-    refused(&place, &["it wants a login"]);
+    refused(&place, &["it requires a login"]);
     tracker(&format!("memcache://site:secret@{place}")).seen("alice").unwrap();
     tracker(&format!("memcache://site:secret@{place}/")).seen("alice").unwrap();
 }
@@ -116,7 +116,7 @@ fn unsaid(what: &str, said: &str) {
 #[track_caller]
 fn unsaid_by(error: &Error) {
     unsaid("Debug", &format!("{error:?} {error:#?}"));
-    unsaid("Display", &chain(error));
+    unsaid("Display", &error.to_string());
     unsaid("the name of the server", error.server().unwrap_or_default());
     unsaid("JSON", &serde_json::to_string(error).unwrap());
     if let Error::Settings(error) = error {

@@ -11,7 +11,7 @@ use chrono::Utc;
 use last_seen::{Change, Error, Roster, Settings, Status, Tracker};
 
 use super::reader::{Reader, Relay, detection, pace, short};
-use last_seen_tests::{Memcached, chain, eventually, ms, secs, soak, within};
+use last_seen_tests::{Memcached, eventually, ms, secs, soak, within};
 
 /// Everything is right within so much of a server's return.
 const RETURN: Duration = secs(5);
@@ -20,7 +20,7 @@ const RETURN: Duration = secs(5);
 fn down(reader: &mut Reader, limit: Duration) -> String {
     let change = reader.until(limit, |change| matches!(change, Change::ServerDown { .. }));
     let Change::ServerDown { error, .. } = change else { panic!() };
-    chain(&error)
+    error.to_string()
 }
 
 /// Waits for the return, with some time for a machine that is busy.
@@ -222,7 +222,7 @@ fn a_server_that_refuses_is_down_in_its_own_words_and_the_others_go_on() {
         let ready = reader.until(secs(10), |change| matches!(change, Change::Ready { .. }));
         assert_eq!(short(&ready), "2 online, incomplete");
         let refused = reader.told.iter().find_map(|change| match change {
-            Change::ServerDown { error, .. } => Some(chain(error)),
+            Change::ServerDown { error, .. } => Some(error.to_string()),
             _ => None,
         });
         assert_eq!(refused.unwrap(), format!("memcached at {} {expected}", servers[1].address()));
@@ -246,7 +246,7 @@ fn the_twenty_first_watcher_is_told_so_and_let_in_later() {
     tracker.seen("alice").unwrap();
     let mut reader = Reader::start(&tracker);
     let told = down(&mut reader, secs(5));
-    let expected = "WATCHER_TOO_MANY log watcher limit reached; it has 20 at most";
+    let expected = "WATCHER_TOO_MANY log watcher limit reached; memcached allows 20 watchers";
     assert!(
         told.starts_with(&format!("memcached at {} answered \"{expected}", memcached.address())),
         "{told}"

@@ -17,7 +17,7 @@ use super::{
     reader::{Reader, short},
     scripted,
 };
-use last_seen_tests::{Fake, Memcached, chain, eventually, ms, secs, within};
+use last_seen_tests::{Fake, Memcached, eventually, ms, secs, within};
 
 const LOGS: [&[u8]; 2] =
     [include_bytes!("../data/watch-1.6.18.bin"), include_bytes!("../data/watch-1.6.45.bin")];
@@ -372,7 +372,7 @@ fn cut_log(log: &'static [u8], end: usize) {
                 _ => {}
             }
         };
-        let told = chain(&error);
+        let told = error.to_string();
         assert!(told.contains(&fake.address()), "{told}");
         assert!(told.ends_with("closed the connection"), "cut at {end}: {told}");
     }
@@ -437,7 +437,7 @@ fn a_log_that_does_not_begin_says_so() {
     let mut watch = Tracker::connect(&fake.address()).unwrap().watch().unwrap();
     let Some(Change::ServerDown { error, .. }) = watch.next_timeout(secs(5)) else { panic!() };
     assert_eq!(
-        chain(&error),
+        error.to_string(),
         format!("memcached at {} is unavailable: the log did not begin within 2s", fake.address())
     );
 }
