@@ -28,3 +28,4 @@ mod values;
 #[cfg(feature = "who")]
 mod who;
 mod wire;
+mod words;
