@@ -132,10 +132,6 @@ pub fn fuzz_value(bytes: &[u8]) {
     }
 }
 
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
-
 #[cfg(all(doctest, feature = "django"))]
 #[doc = include_str!("../docs/sharing.md")]
 struct Sharing;

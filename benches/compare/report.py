@@ -26,7 +26,7 @@ SITES = {
     "axum without": "axum",
     "axum control": "axum again: the control",
     "axum layer": "**axum with `SeenLayer`**",
-    "axum idle": "axum with `SeenLayer` that is told of nobody",
+    "axum idle": "axum with `SeenLayer`, no user in the request",
     "axum async": "axum, `AsyncTracker::seen` in each request",
     "axum blocking": "axum, `Tracker::seen` in each request, blocking",
     "django without": "Django",

@@ -1,8 +1,8 @@
 //! Real programs of other languages, and an unchanged Django, on one memcached with this crate.
 //!
-//! Each program in this folder begins with the few lines that docs/sharing.md shows, and answers commands
-//! (`python/commands.py` lists them). The checks let this crate write and the program read, and the other way
-//! round. Nothing is skipped: what is missing is an error that says how to install it.
+//! Each program in this folder begins with the few lines that docs/sharing.md shows, which `it/pages.rs` compares, and
+//! answers commands (`python/commands.py` lists them). The checks let this crate write and the program read, and the
+//! other way round. Nothing is skipped: what is missing is an error that says how to install it.
 //!
 //! `cargo test --test interop -- ruby` runs the checks whose name contains `ruby`.
 
@@ -11,7 +11,6 @@
 mod django_site;
 mod golden;
 mod names;
-mod page;
 mod placement;
 mod program;
 mod reach;
@@ -48,7 +47,6 @@ fn main() -> ExitCode {
     // A failed check says what and where; the way there is this program's own. Where standard error is
     // closed, `eprintln!` would panic in the hook, and leave the servers running.
     std::panic::set_hook(Box::new(|panic| drop(writeln!(io::stderr(), "{panic}"))));
-    report.check("docs/sharing.md shows the programs as they are", page::shows_the_programs_as_they_are);
     report.check("Rust reads the golden values", golden::rust_reads_them);
     report.check("what is needed is installed", program::everything_is_installed);
     let placed = placement::every_key_is_where_the_real_clients_put_it;

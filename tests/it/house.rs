@@ -10,7 +10,7 @@ use std::{
 use last_seen_tests::root;
 
 /// What is in the repository, or about to be.
-fn files() -> Vec<PathBuf> {
+pub fn files() -> Vec<PathBuf> {
     let list = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"];
     let output = Command::new("git").args(list).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -19,7 +19,7 @@ fn files() -> Vec<PathBuf> {
     paths.filter(|path| path.is_file()).map(|path| path.canonicalize().unwrap()).collect()
 }
 
-fn with_extension(extension: &str) -> impl Iterator<Item = PathBuf> {
+pub fn with_extension(extension: &str) -> impl Iterator<Item = PathBuf> {
     files().into_iter().filter(move |path| path.extension().is_some_and(|of| of == extension))
 }
 
@@ -67,7 +67,7 @@ fn collect(source: &Path, is_root: bool, into: &mut BTreeSet<PathBuf>) {
     }
 }
 
-fn compiled() -> BTreeSet<PathBuf> {
+pub fn compiled() -> BTreeSet<PathBuf> {
     let mut compiled = BTreeSet::new();
     targets().iter().for_each(|target| collect(target, true, &mut compiled));
     compiled

@@ -12,8 +12,10 @@ mod errors;
 mod faults;
 mod house;
 mod names;
+mod pages;
 mod presence;
 mod proxies;
+mod readme;
 mod recorder;
 mod restore;
 #[cfg(feature = "tower")]
@@ -26,3 +28,4 @@ mod values;
 #[cfg(feature = "who")]
 mod who;
 mod wire;
+mod words;

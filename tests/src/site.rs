@@ -1,4 +1,4 @@
-//! What every web example does, whatever its framework: one suite, with a site of each.
+//! What every web example does, with any framework: one suite, with a site of each.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

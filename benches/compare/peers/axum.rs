@@ -1,5 +1,5 @@
-//! The axum sites of the comparison: the same app without the layer, with it, with a layer that is told of
-//! nobody, and with one write to memcached in each request. Says where each listens, and serves until its
+//! The axum sites of the comparison: the same app without the layer, with it, with the layer and no user in the
+//! request, and with one write to memcached in each request. Says where each listens, and serves until its
 //! standard input ends. `measure.py` asks.
 //!
 //! The handler does nothing: with a real one the layer weighs less.

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let recorder = Recorder::new(tracker.clone());
     let tracker = AsyncTracker::from(tracker);
-    // Each worker makes the app anew: the clones are handles on one recorder and one store.
+    // Each worker creates the app: the clones are handles on one recorder and one store.
     let (recording, answering) = (Data::new(recorder.clone()), Data::new(tracker));
     let app = move || {
         App::new()

@@ -1,4 +1,4 @@
-//! Every call has a bound, whatever the server does.
+//! Every call has a bound, no matter what the server does.
 
 use std::{
     io::Write,

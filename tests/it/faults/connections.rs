@@ -53,7 +53,7 @@ fn threads_tasks_and_a_recorder_share_one_limit() {
     });
 }
 
-/// Eight threads and a recorder on a tracker with three connections, and `beside`, which runs until it is told to end.
+/// Eight threads and a recorder on a tracker with three connections, and `beside`, which runs until the flag says so.
 fn shared_limit(beside: impl FnOnce(&Tracker, &std::sync::Arc<AtomicBool>) + Send) {
     const LIMIT: usize = 3;
     let memcached = Memcached::start();

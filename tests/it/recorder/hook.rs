@@ -1,4 +1,4 @@
-//! The hook: what it is told, and that it never stops the writing.
+//! The hook: which events it gets, and that it never stops the writing.
 
 use std::{
     collections::HashMap,

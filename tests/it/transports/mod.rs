@@ -19,7 +19,7 @@ fn tracker(address: &str) -> Tracker {
     Tracker::new(settings(address)).unwrap()
 }
 
-/// Whoever asks at this address is refused at once, with one of these words.
+/// A tracker on this address is refused at once, with one of these texts.
 #[track_caller]
 fn refused(address: &str, words: &[&str]) {
     let check = |error: Error| {

@@ -159,7 +159,7 @@ fn a_password_is_shown_to_nobody() {
     unsaid_everywhere(&format!("memcache://site:hunter2@{place}"), &format!("memcache://site:***@{place}"));
     let from_file = format!("memcache://site@{place}?password_file={file}");
     unsaid_everywhere(&from_file, &from_file);
-    // With a password the server's name is that of its host alone, so that a new one moves no user.
+    // With a password the server's name is its host alone, so that a new one moves no user.
     let moved = |address: &str| tracker(address).preview("alice", chrono::Utc::now()).unwrap().server;
     assert_eq!(moved(&format!("memcache://a:1@{place}")), moved(&format!("memcache://b:2@{place}")));
     assert!(events::said("hunter2").is_empty(), "an event says the password");

@@ -142,8 +142,8 @@ fn a_second_connection_is_taken_like_the_first() {
     for memcached in [certificates.start(), certificates.start_mutual()] {
         let tracker = tracker(&memcached.address());
         for _ in 0..20 {
-            // A connection of its own. A memcached that checks certificates gives out sessions, and whoever
-            // resumes one gets an internal error.
+            // A connection of its own. A memcached that checks certificates gives out sessions, and a
+            // client that resumes one gets an internal error.
             tracker.server_status().remove(0).info.unwrap();
         }
     }

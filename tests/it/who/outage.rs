@@ -42,7 +42,7 @@ fn a_server_that_is_killed_is_down_at_once_and_its_users_are_unknown_until_it_is
     let told = down(&mut reader, secs(2));
     assert!(told.starts_with(&format!("memcached at {} is unavailable: ", memcached.address())), "{told}");
     assert_eq!((reader.roster.online(), reader.roster.unknown()), (0, 1));
-    // The clock turns nobody offline, and the outage is told once.
+    // The clock turns nobody offline, and the outage is reported once.
     let told = reader.drain(secs(5));
     assert!(told.is_empty(), "{told:?}");
     let alice = reader.roster.get("alice").unwrap();

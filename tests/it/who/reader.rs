@@ -88,7 +88,7 @@ impl Reader {
         }
     }
 
-    /// What is told until nothing comes for as long.
+    /// What the watch reports until nothing comes for that long.
     pub fn drain(&mut self, quiet: Duration) -> Vec<Change> {
         std::iter::from_fn(|| self.next(quiet)).collect()
     }

@@ -1,4 +1,4 @@
-//! Who comes and goes: what is told, and when.
+//! Who comes and goes: what the watch reports, and when.
 
 use std::{
     collections::BTreeMap,
