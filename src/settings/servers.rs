@@ -116,7 +116,7 @@ pub(super) fn parse(list: &ServerList, sharding: Sharding) -> Result<Servers, Se
             return refuse(&format!("{} is listed twice", server.name));
         }
         if server.weight != 1 && !matches!(sharding, Sharding::Ketama | Sharding::Dalli) {
-            return refuse(&format!("weights need sharding \"ketama\", not {sharding}"));
+            return refuse(&format!("weights need sharding \"ketama\" or \"dalli\", not {sharding}"));
         }
         servers.push(server);
     }

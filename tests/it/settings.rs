@@ -186,7 +186,7 @@ fn a_list_that_no_client_understands_is_refused() {
         assert_eq!(
             told,
             format!(
-                r#"setting servers = "one,two?weight=2": weights need sharding "ketama", not {sharding}"#
+                r#"setting servers = "one,two?weight=2": weights need sharding "ketama" or "dalli", not {sharding}"#
             )
         );
     }
