@@ -122,15 +122,9 @@ pub use who::{
     Change, OfflineReason, OnlineUser, OnlineUsers, Roster, RosterServer, RosterUser, Status, Watch,
 };
 
-/// The reader of values, for `fuzz/`: takes the first byte for the flags.
 #[cfg(fuzzing)]
-pub fn fuzz_value(bytes: &[u8]) {
-    let [flags, bytes @ ..] = bytes else { return };
-    let codec = record::Codec::new(std::time::Duration::from_secs(300));
-    if let Err(error) = codec.decode("seen_fuzz", (*flags).into(), bytes, chrono::Utc::now()) {
-        let _ = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
-    }
-}
+#[doc(hidden)]
+pub mod fuzzing;
 
 #[cfg(all(doctest, feature = "django"))]
 #[doc = include_str!("../docs/sharing.md")]

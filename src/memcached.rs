@@ -4,6 +4,8 @@ mod address;
 mod blocking;
 mod breaker;
 mod connection;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod link;
 #[cfg(feature = "meta")]
 mod meta;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| last_seen::fuzz_value(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| last_seen::fuzzing::value(bytes));

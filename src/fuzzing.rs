@@ -1,0 +1,41 @@
+//! Entry points for `fuzz/`: each takes any bytes, and panics if a promise is broken.
+
+use std::time::Duration;
+
+use chrono::Utc;
+
+pub use crate::memcached::fuzzing::answers;
+use crate::{
+    record::Codec,
+    settings::{Servers, Settings, Sharding},
+};
+
+/// The reader of values. The first byte is the flags.
+pub fn value(bytes: &[u8]) {
+    let [flags, bytes @ ..] = bytes else { return };
+    let codec = Codec::new(Duration::from_secs(300));
+    if let Err(error) = codec.decode("seen_fuzz", (*flags).into(), bytes, Utc::now()) {
+        let _ = error.to_string();
+    }
+}
+
+/// The parser of server lists. What it accepts has names that are accepted again and stay as they are.
+pub fn servers(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let parse = |text: &str| {
+        let settings = Settings::default().with_servers([text]).with_sharding(Sharding::Ketama);
+        (settings.servers().to_vec(), settings.check())
+    };
+    match parse(text) {
+        (shown, Ok(Servers::Memcached(servers))) => {
+            assert_eq!(shown.len(), servers.len());
+            for server in servers {
+                let (_, again) = parse(&server.name);
+                let Ok(Servers::Memcached(again)) = again else { panic!("{:?} is refused", server.name) };
+                assert_eq!(again[0].name, server.name);
+            }
+        }
+        (_, Ok(Servers::Memory)) => {}
+        (_, Err(error)) => drop(error.to_string()),
+    }
+}
