@@ -57,10 +57,12 @@ impl Users {
     /// With other headings for the two times.
     pub(crate) fn with(view: View, now: DateTime<Utc>, status: bool, [seen, last_seen]: [&str; 2]) -> Self {
         let layout = Layout::of(view);
+        // As wide as the widest, so that a screen stays as it is when the first user goes offline.
+        let status_heading = if view.width.is_some() { "STATUS   " } else { "STATUS" };
         let table = match (layout, status) {
-            (Layout::Full, true) => Table::new(&["USER", "STATUS", seen, last_seen]),
+            (Layout::Full, true) => Table::new(&["USER", status_heading, seen, last_seen]),
             (Layout::Full, false) => Table::new(&["USER", seen, last_seen]),
-            (Layout::Short, true) => Table::new(&["USER", "STATUS", seen]),
+            (Layout::Short, true) => Table::new(&["USER", status_heading, seen]),
             (Layout::Short, false) => Table::new(&["USER", seen]),
             (Layout::Glyph, _) => Table::plain(2),
             (Layout::Name, _) => Table::plain(1),

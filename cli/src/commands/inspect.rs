@@ -189,7 +189,10 @@ impl<'a> Inspected<'a> {
             let (status, ago) = (json::status(Some(presence)), view::ago(presence, self.now));
             let at = presence.last_seen.map(|at| match view.utc || view.width.is_none() {
                 true => at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
-                false => at.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S UTC%:z").to_string(),
+                false => {
+                    let local = at.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S UTC%:z");
+                    local.to_string().trim_end_matches("+00:00").to_owned()
+                }
             });
             format!("{user} is {status}, last seen {ago} ({})", at.unwrap_or_default())
         };
@@ -211,7 +214,7 @@ impl<'a> Inspected<'a> {
         let Candidate { name, server, key, options, .. } = candidate;
         let (user, on) = (self.user, if *server == found.server { "" } else { &format!(" on {server}") });
         match &candidate.found {
-            Ok(None) => format!("Also looked for: {key} ({name}){on}   no record"),
+            Ok(None) => format!("Also looked for: {key} ({name}){on}: no record"),
             Err(_) => format!("But {key} ({name}) would be on {server}, which is down."),
             Ok(Some(stored)) => {
                 let seen = match &stored.last_seen {
@@ -227,9 +230,11 @@ impl<'a> Inspected<'a> {
                     "use different formats"
                 };
                 let but = if found.stored.is_none() { "But there is one" } else { "There is another one" };
-                format!(
-                    "{but} under {key} ({name}){on}, {seen}. Your programs {differ}. Try: last-seen inspect {user} {options}"
-                )
+                let advice = match options.as_str() {
+                    "" => "Try it without the Django settings".to_owned(),
+                    options => format!("Try: last-seen inspect {user} {options}"),
+                };
+                format!("{but} under {key} ({name}){on}, {seen}. Your programs {differ}. {advice}")
             }
         }
     }

@@ -55,7 +55,7 @@ fn fixed(text: &str) -> String {
     pieces.fold(first, |text, piece| text + "<time>" + piece.split_once(r"\x94\x85").unwrap_or_default().1)
 }
 
-fn replace(text: &str, pattern: &str, constant: &str) -> String {
+pub fn replace(text: &str, pattern: &str, constant: &str) -> String {
     let (mut replaced, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
         match matched(rest.as_bytes(), pattern.as_bytes()) {

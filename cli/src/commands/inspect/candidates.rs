@@ -13,7 +13,7 @@ pub(super) struct Candidate {
     pub(super) server: String,
     pub(super) key: String,
     pub(super) found: Result<Option<StoredRecord>>,
-    /// The options that look there.
+    /// The options that look there; none are needed with the default settings.
     pub(super) options: String,
     /// It differs in the server alone.
     pub(super) is_sharding: bool,
@@ -70,7 +70,7 @@ pub(super) fn candidates(here: &Tracker, user: &str, found: &RecordInfo) -> Vec<
     };
     for format in [Format::Django, Format::UnixSeconds] {
         if format != here.settings().format() {
-            let options = if format == Format::Django { "--django ZONE" } else { "without --django" };
+            let options = if format == Format::Django { "--django ZONE" } else { "" };
             look(format.to_string(), with_format(here.settings(), format), options, false);
         }
     }

@@ -68,18 +68,18 @@ pub(super) fn frame(
         Some(Pane::User(user, lines)) => pane(user, lines.as_deref(), inner),
         None => Vec::new(),
     };
-    let body = match ui.pane {
-        Some(_) => body,
-        None => match header::empty(followed, ui, inner) {
-            Some(words) => [vec![String::new()], words, vec![String::new()]].concat(),
-            None => table(followed, ui, inner, room, now),
-        },
+    let empty = header::empty(followed, ui, inner);
+    let body = match (&ui.pane, &empty) {
+        (Some(_), _) => body,
+        (None, Some(words)) => [&[String::new()], &words[..], &[String::new()]].concat(),
+        (None, None) => table(followed, ui, inner, room, now),
     };
     // The table has marked its own.
     lines.iter_mut().for_each(|line| line.insert(0, ' '));
-    let indent = if ui.pane.is_some() || body.first().is_some_and(String::is_empty) { "   " } else { "" };
-    lines.extend(body.into_iter().take(room).map(|line| format!("{indent}{line}")));
-    lines.push(format!(" {}", footer(ui, inner)));
+    let indent = if ui.pane.is_some() || empty.is_some() { "   " } else { "" };
+    let body = body.into_iter().take(room);
+    lines.extend(body.map(|line| if line.is_empty() { line } else { format!("{indent}{line}") }));
+    lines.push(format!(" {}", footer(ui, inner, empty.is_some())));
     lines.truncate(height);
     lines
 }
@@ -214,12 +214,13 @@ fn pane(user: &str, lines: Option<&[String]>, view: View) -> Vec<String> {
     [vec![String::new()], lines.iter().map(cut).collect()].concat()
 }
 
-fn footer(ui: &Ui, view: View) -> String {
+fn footer(ui: &Ui, view: View, is_empty: bool) -> String {
     let columns = view.width.unwrap_or_default();
     let (filter, order) = (text::escape(&ui.filter), ui.order.word());
     let wide = match () {
         () if ui.typing => format!("/ {filter}_   Enter keep  Esc clear"),
         () if ui.pane.is_some() => "Esc back  q quit".to_owned(),
+        () if is_empty => "q quit  ? help".to_owned(),
         () => {
             let filter = if ui.filter.is_empty() { "filter".to_owned() } else { format!("filter: {filter}") };
             let only = if ui.online_only { "o all" } else { "o online only" };

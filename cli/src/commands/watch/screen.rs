@@ -66,7 +66,8 @@ impl Screen {
             }
         }
         let _ = queue!(bytes, EndSynchronizedUpdate);
-        self.note(&io::stdout().write_all(&bytes));
+        let mut stdout = io::stdout();
+        self.note(&stdout.write_all(&bytes).and_then(|()| stdout.flush()));
         self.drawn = lines;
     }
 

@@ -54,6 +54,10 @@ pub(super) fn line(followed: &Followed, ui: &Ui, view: View, now: DateTime<Utc>)
         _ => {
             let mut clock = view.clock(now);
             clock.truncate(5);
+            let count = match count.strip_prefix("at least ") {
+                Some(online) => online.replacen(' ', "+ ", 1),
+                None => count,
+            };
             return bold(&spread(&count, &clock, columns, view), followed, view);
         }
     };

@@ -1,18 +1,18 @@
-//! What each verb says and does, in pipes.
+//! What each command says and does, in pipes.
 
 use serde_json::json;
 
 use last_seen_tests::{Fake, Memcached};
 
-use crate::program::{PROGRAM, Said, command, on, run, store};
+use crate::program::{PROGRAM, Said, command, on, run, shell, store};
 
 #[test]
 fn seen_says_nothing_and_show_tells() {
     let memcached = Memcached::start();
     assert!(run(&memcached, &["seen", "alice", "bob"]).lines(0).is_empty());
     let shown = run(&memcached, &["show", "alice"]).lines(0);
-    assert_eq!(shown[0], "USER LAST SEEN AGO ONLINE");
-    assert!(shown[1].starts_with("alice 20") && shown[1].ends_with("Z just now yes"), "{}", shown[1]);
+    assert_eq!(shown[0], "USER STATUS SEEN LAST SEEN");
+    assert!(shown[1].starts_with("alice online just now 20") && shown[1].ends_with('Z'), "{}", shown[1]);
 }
 
 #[test]
@@ -26,7 +26,8 @@ fn show_of_one_user_answers_by_its_exit_code() {
         assert_eq!(run(&memcached, &["show", "--json", user]).code, Some(code), "{user}");
     }
     assert_eq!(run(&memcached, &["show", "alice", "bob", "nobody"]).code, Some(0));
-    assert_eq!(run(&memcached, &["show", "alice", "carol"]).code, Some(2));
+    assert_eq!(run(&memcached, &["show", "alice", "carol"]).code, Some(3));
+    assert_eq!(run(&memcached, &["show", "a b", "carol"]).code, Some(2));
 }
 
 #[test]
@@ -37,10 +38,10 @@ fn a_table_is_aligned_whatever_the_names_are_made_of() {
         store(&memcached, user, 7_300);
     }
     let shown = run(&memcached, &[&["show"], &users[..]].concat());
-    let columns = |line: &str| unicode_width::UnicodeWidthStr::width(&line[..line.find("20").unwrap()]);
+    let columns = |line: &str| unicode_width::UnicodeWidthStr::width(&line[..line.find("offline").unwrap()]);
     let lines: Vec<&str> = shown.out.lines().skip(1).collect();
     assert_eq!(lines.iter().map(|line| columns(line)).collect::<Vec<_>>(), [20; 5], "{}", shown.out);
-    assert!(lines.iter().all(|line| line.ends_with("Z  2 hours ago  no")), "{}", shown.out);
+    assert!(lines.iter().all(|line| line.contains("  offline  2 hours  20")), "{}", shown.out);
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn show_as_json_is_an_object_a_line_in_the_order_asked() {
     assert!(
         said.out.starts_with(&format!(r#"{{"user":"bob","status":"offline","last_seen":"{bob}","age_s":4"#))
     );
-    let lines = said.json(2);
+    let lines = said.json(3);
     assert_eq!((&lines[3]["status"], &lines[3]["last_seen"]), (&json!("online"), &json!(alice)));
     assert!((10..20).contains(&lines[3]["age_s"].as_i64().unwrap()), "{}", lines[3]);
     let nobody =
@@ -72,7 +73,7 @@ fn show_of_a_thousand_users_is_one_round_trip() {
     let before = memcached.stat("total_connections");
     let shown = run(&memcached, &arguments).lines(0);
     assert_eq!(shown.len(), 1_001);
-    assert!(shown[8].starts_with("user7 ") && shown[8].ends_with("yes"), "{}", shown[8]);
+    assert!(shown[8].starts_with("user7 online "), "{}", shown[8]);
     // One of the program's, and one of the second question's.
     assert_eq!(memcached.stat("total_connections") - before, 2);
     assert_eq!(memcached.stat("get_misses"), 999);
@@ -84,35 +85,87 @@ fn a_user_who_signs_out_is_offline_and_remembered() {
     store(&memcached, "alice", 10);
     assert!(run(&memcached, &["sign-out", "alice", "nobody"]).lines(0).is_empty());
     let shown = run(&memcached, &["show", "alice"]).lines(1);
-    assert!(shown[1].ends_with("5 minutes ago no"), "{}", shown[1]);
+    assert!(shown[1].starts_with("alice offline 5 min ago "), "{}", shown[1]);
     // Its former name.
     assert!(run(&memcached, &["signed-out", "alice"]).lines(0).is_empty());
-    assert_eq!(run(&memcached, &["show", "nobody"]).lines(1)[1], "nobody - awhile ago no");
+    assert_eq!(run(&memcached, &["show", "nobody"]).lines(1)[1], "nobody offline no record -");
+    let said = run(&memcached, &["sign-out", "-v", "alice", "nobody"]).lines(0);
+    assert_eq!(said, ["alice offline (last seen set to 5 min ago)", "nobody no record"]);
+    store(&memcached, "bob", 7_300);
+    assert_eq!(run(&memcached, &["sign-out", "-v", "bob"]).lines(0), ["bob offline (last seen 2 hours ago)"]);
 }
 
 #[test]
 fn forget_says_whether_there_was_a_record() {
     let memcached = Memcached::start();
     store(&memcached, "alice", 10);
-    assert_eq!(run(&memcached, &["forget", "alice", "bob"]).lines(0), ["alice: forgotten", "bob: no record"]);
+    assert_eq!(
+        run(&memcached, &["forget", "-v", "alice", "bob"]).lines(0),
+        ["alice deleted", "bob no record"]
+    );
     assert_eq!(run(&memcached, &["show", "alice"]).code, Some(1));
+    assert!(run(&memcached, &["forget", "alice", "bob"]).lines(1).is_empty());
+}
+
+#[test]
+fn what_was_written_is_an_object_a_line() {
+    let memcached = Memcached::start();
+    let done = |command: &str, code| {
+        let lines = run(&memcached, &[command, "--json", "alice", "a b", "bob"]).json(code);
+        let error = |line: &serde_json::Value| line["error"]["kind"].as_str().map(str::to_owned);
+        assert_eq!(lines.iter().map(error).collect::<Vec<_>>(), [None, Some("invalid_user".into()), None]);
+        lines.iter().map(|line| line["result"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(done("sign-out", 3), ["no_record", "failed", "no_record"]);
+    assert_eq!(done("seen", 3), ["recorded", "failed", "recorded"]);
+    assert_eq!(done("sign-out", 3), ["signed_out", "failed", "signed_out"]);
+    assert_eq!(done("forget", 3), ["deleted", "failed", "deleted"]);
+}
+
+#[test]
+fn a_dash_reads_users_from_the_standard_input() {
+    let memcached = Memcached::start();
+    let said = shell(&memcached, "printf 'alice\n\nbob\r\n' | last-seen seen - carol");
+    assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{said:?}");
+    let said = shell(&memcached, "printf 'bob\ncarol' | last-seen show alice - dave | cut -d' ' -f1");
+    assert_eq!(said.out, "USER\nalice\nbob\ncarol\ndave\n");
+}
+
+#[test]
+fn quiet_is_the_exit_code_alone() {
+    let memcached = Memcached::start();
+    store(&memcached, "alice", 10);
+    for (servers, user, code) in [
+        (memcached.address(), "alice", 0),
+        (memcached.address(), "bob", 1),
+        ("127.0.0.1:1".into(), "alice", 2),
+    ] {
+        let said = on(&servers, &["show", "-q", user]);
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(code), "", ""), "{user}");
+    }
 }
 
 #[test]
 fn who_is_everyone_online_the_newest_first_and_the_count() {
     let memcached = Memcached::start();
-    assert_eq!(run(&memcached, &["who"]).lines(0), ["nobody is online"]);
+    let nobody = run(&memcached, &["who"]);
+    assert_eq!((nobody.code, nobody.out.as_str()), (Some(0), ""));
+    assert!(nobody.err.starts_with("nobody is online (1 of 1 servers answered, "), "{}", nobody.err);
     assert!(run(&memcached, &["who", "--json"]).json(0).is_empty());
+    assert_eq!(run(&memcached, &["who", "--count"]).lines(0), ["0"]);
 
     let bob = store(&memcached, "bob", 200);
     let alice = store(&memcached, "alice", 10);
     store(&memcached, "carol", 400);
     let who = run(&memcached, &["who"]).lines(0);
-    let alice_line = format!("alice {alice} just now");
-    assert_eq!(
-        who,
-        ["USER LAST SEEN AGO", &alice_line, &format!("bob {bob} 3 minutes ago"), "2 users are online"]
-    );
+    let (alice_line, bob_line) = (format!("alice just now {alice}"), format!("bob 3 min ago {bob}"));
+    assert_eq!(who, ["USER SEEN LAST SEEN", &alice_line, &bob_line]);
+    assert_eq!(run(&memcached, &["who", "--count"]).lines(0), ["2"]);
+    assert_eq!(run(&memcached, &["who", "-n", "1"]).lines(0), ["USER SEEN LAST SEEN", &alice_line]);
+    store(&memcached, "zoe", 0);
+    let by_name = run(&memcached, &["who", "--sort", "user"]).lines(0);
+    assert!(by_name[1].starts_with("alice ") && by_name[3].starts_with("zoe "), "{by_name:?}");
+    run(&memcached, &["forget", "zoe"]).lines(0);
     let who = run(&memcached, &["who", "--json"]).json(0);
     let (user, status, last_seen) = (&who[0]["user"], &who[0]["status"], &who[0]["last_seen"]);
     assert_eq!((user, status, last_seen), (&json!("alice"), &json!("online"), &json!(alice)));
@@ -123,41 +176,102 @@ fn who_is_everyone_online_the_newest_first_and_the_count() {
 fn inspect_shows_the_record_and_how_each_format_would_have_written_it() {
     let memcached = Memcached::start();
     memcached.set("seen_alice", 2, b"1795489200123");
-    let shown = run(&memcached, &["inspect", "bob"]).lines(0);
+    let shown = run(&memcached, &["inspect", "bob"]).lines(1);
+    let server = format!("server {}", memcached.address());
     assert_eq!(
-        shown[1..4],
-        [format!("server {}", memcached.address()), "key seen_bob".into(), "record none".into()]
+        shown,
+        [
+            "bob has no record here",
+            "",
+            &server,
+            "key seen_bob",
+            "",
+            "Also looked for: :1:seen_bob (django): no record",
+            "Record one with: last-seen seen bob",
+        ]
     );
 
-    let shown = run(&memcached, &["inspect", "alice", "--json"]);
+    let shown = run(&memcached, &["inspect", "alice", "--json", "--all-formats"]);
     let line: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!((&line["user"], &line["key"]), (&json!("alice"), &json!("seen_alice")));
     assert_eq!((&line["stored"]["flags"], &line["stored"]["bytes"]), (&json!(2), &json!("1795489200123")));
+    assert_eq!(line["stored"]["bytes_base64"], json!("MTc5NTQ4OTIwMDEyMw=="));
     assert_eq!(line["stored"]["expires_in_s"], json!(null));
     assert_eq!(line["stored"]["format"], json!(null));
     assert_eq!(line["formats"].as_array().unwrap().len(), 3);
+    let candidate = json!({
+        "name": "django", "server": memcached.address(), "key": ":1:seen_alice", "status": "no_record",
+        "last_seen": null, "error": null,
+    });
+    assert_eq!(line["candidates"], json!([candidate]));
 }
 
 #[test]
-fn inspect_tells_which_format_it_is_and_where_django_looks() {
+fn inspect_tells_which_format_it_is_and_what_each_would_store() {
     let memcached = Memcached::start();
     let django = ["--django", "Europe/Berlin"];
     run(&memcached, &[&django[..], &["seen", "alice"]].concat()).lines(0);
-    let shown = run(&memcached, &[&django[..], &["inspect", "alice"]].concat()).lines(0);
-    assert_eq!(shown[2..4], ["key :1:seen_alice", "flags 1"]);
-    assert!(shown[4].starts_with("expires in "), "{}", shown[4]);
-    assert!(shown[5].ends_with(r#"\x94\x85\x94R\x94.", 53 bytes"#), "{}", shown[5]);
-    assert_eq!(shown[6], "format django");
-    assert!(shown[7].starts_with("time zone Europe/Berlin, now 20"), "{}", shown[7]);
-    assert!(
-        shown[8].starts_with("decodes to 20") && shown[8].ends_with("Z, just now, online"),
-        "{}",
-        shown[8]
-    );
+    let shown = run(&memcached, &[&django[..], &["inspect", "alice", "--all-formats"]].concat()).lines(0);
+    assert!(shown[0].starts_with("alice is online, last seen just now (20"), "{}", shown[0]);
+    assert_eq!(shown[3], "key :1:seen_alice");
+    let value = &shown[4];
+    assert!(value.contains(r#"\x94\x85\x94R\x94." 53 bytes, flags 1, expires in "#), "{value}");
+    assert_eq!(shown[5], "format django ok written as this tracker writes it");
+    assert!(shown[6].starts_with("zone Europe/Berlin, now 20"), "{}", shown[6]);
+    assert_eq!(shown[8], "Also looked for: seen_alice (unix-seconds): no record");
     assert!(shown[9].starts_with(r#"as unix-seconds seen_alice, flags 0, "1"#), "{}", shown[9]);
     assert!(shown[10].starts_with(r#"as django :1:seen_alice, flags 1, "\x80"#), "{}", shown[10]);
     assert!(shown[10].ends_with(", as it is stored"), "{}", shown[10]);
     assert!(shown[11].starts_with(r#"as django-aware :1:seen_alice, flags 1, "\x80"#), "{}", shown[11]);
+}
+
+#[test]
+fn inspect_finds_the_record_of_programs_that_are_set_up_in_another_way() {
+    let memcached = Memcached::start();
+    let naive = &["--django", "Europe/Berlin"][..];
+    let aware = &["--django-aware"][..];
+    for (stored, asked, told) in [
+        (
+            naive,
+            &[][..],
+            ":1:seen_dave (django), last seen just now. Your programs use different formats. Try: last-seen inspect dave --django ZONE",
+        ),
+        (
+            aware,
+            &[][..],
+            ":1:seen_dave (django), last seen just now. Your programs use different formats. Try: last-seen inspect dave --django-aware",
+        ),
+        (
+            &[][..],
+            naive,
+            "seen_dave (unix-seconds), last seen just now. Your programs use different formats. Try it without the Django settings",
+        ),
+    ] {
+        run(&memcached, &[stored, &["seen", "dave"]].concat()).lines(0);
+        let shown = run(&memcached, &[asked, &["inspect", "dave"]].concat()).lines(1);
+        assert_eq!(shown[0], "dave has no record here");
+        assert_eq!(shown[5], format!("But there is one under {told}"));
+        run(&memcached, &[stored, &["forget", "dave"]].concat()).lines(0);
+    }
+}
+
+#[test]
+fn inspect_finds_the_record_on_the_server_that_another_client_chooses() {
+    let (one, two) = (Memcached::start(), Memcached::start());
+    let both = format!("{},{}", one.address(), two.address());
+    let preview = |sharding: &str, user: &str| {
+        let settings =
+            last_seen::Settings::default().with_servers([&both]).with_sharding(sharding.parse().unwrap());
+        last_seen::Tracker::new(settings).unwrap().preview(user, chrono::Utc::now()).unwrap().server
+    };
+    let user =
+        (0..).map(|nth| format!("user{nth}")).find(|user| preview("ketama", user) != preview("dalli", user));
+    let user = user.unwrap();
+    on(&both, &["--sharding", "dalli", "seen", &user]).lines(0);
+    let shown = on(&both, &["inspect", &user]).lines(1);
+    let told = shown.iter().find(|line| line.starts_with("But there is one under")).unwrap();
+    assert!(told.contains(&format!("on {}", preview("dalli", &user))), "{told}");
+    assert!(told.contains("Your programs choose servers differently. Try: "), "{told}");
 }
 
 #[test]
@@ -196,7 +310,7 @@ fn inspect_tells_where_the_zone_files_are() {
     };
     command("America/Vancouver", "seen").lines(0);
     let shown = command("America/Vancouver", "inspect").lines(0);
-    let zone = shown.iter().find(|line| line.starts_with("time zone ")).unwrap();
+    let zone = shown.iter().find(|line| line.starts_with("zone ")).unwrap();
     assert!(zone.ends_with(&format!(" UTC-07:00, zone files {}", zones.display())), "{zone}");
     let said = command("America/Winnipeg", "inspect");
     assert!(
@@ -234,7 +348,7 @@ fn inspect_with_the_format_of_another_kind_of_django_site_says_which_and_fails()
 #[test]
 fn a_site_is_of_one_kind() {
     let memcached = Memcached::start();
-    let both = run(&memcached, &["--django", "UTC", "--django-aware", "show", "alice"]).refused();
+    let both = run(&memcached, &["--django", "UTC", "--django-aware", "show", "alice"]).refused(64);
     assert!(both.contains("cannot be used with"), "{both}");
 }
 
@@ -242,12 +356,12 @@ fn a_site_is_of_one_kind() {
 fn inspect_of_what_is_no_time_shows_it_and_fails() {
     let memcached = Memcached::start();
     memcached.set("seen_alice", 4, b"\x04\x08I:\x1b[31m");
-    let said = run(&memcached, &["inspect", "alice"]);
-    assert!(said.out.contains(r#""\x04\x08I:\x1b[31m", 9 bytes"#), "{}", said.out);
-    assert!(said.out.contains("no time that can be believed"), "{}", said.out);
-    assert!(said.refused().ends_with(
-        r#"flags 4, 9 bytes, beginning "\x04\x08I:\x1b[31m", Ruby's Marshal of something else than a time"#
-    ));
+    let shown = run(&memcached, &["inspect", "alice"]).lines(2);
+    assert_eq!(
+        shown[0],
+        r#"alice has a record that is not a timestamp: flags 4, 9 bytes, beginning "\x04\x08I:\x1b[31m", Ruby's Marshal of something else than a time"#
+    );
+    assert!(shown[4].starts_with(r#"value "\x04\x08I:\x1b[31m" 9 bytes, flags 4"#), "{shown:?}");
     let line = run(&memcached, &["inspect", "alice", "--json"]).json(2).remove(0);
     assert_eq!(line["stored"]["bytes"], json!(r"\x04\x08I:\x1b[31m"));
     assert_eq!(line["stored"]["last_seen"], json!(null));
@@ -255,7 +369,11 @@ fn inspect_of_what_is_no_time_shows_it_and_fails() {
     // The formats cannot write it, and the rest is shown all the same.
     memcached.set("seen_old", 0, b"1960-01-01 00:00:00");
     let shown = run(&memcached, &["inspect", "old"]).lines(0);
-    assert!(shown.last().unwrap().starts_with("decodes to 1960-01-01T00:00:00Z"), "{shown:?}");
+    assert!(shown[0].ends_with(" days ago (1960-01-01 00:00:00 UTC)"), "{shown:?}");
+    let ahead = chrono::Utc::now().timestamp() + 930;
+    memcached.set("seen_future", 0, ahead.to_string().as_bytes());
+    let shown = run(&memcached, &["inspect", "future"]).lines(2);
+    assert_eq!(shown[0], "future has a time 15m in the future: check the clock of the writing host");
 }
 
 #[test]
@@ -265,11 +383,11 @@ fn servers_shows_each_one() {
     let said = on(&both, &["servers"]);
     let lines: Vec<&str> = said.out.lines().collect();
     assert!(lines[1].contains(" ms ") && lines[1].contains(" of 1024"), "{}", said.out);
-    assert!(lines[2].starts_with("127.0.0.1:1 ") && lines[2].contains("unknown"), "{}", said.out);
-    assert!(said.err.contains("last-seen: memcached at 127.0.0.1:1 is unavailable: "), "{}", said.err);
-    assert_eq!(said.code, Some(2));
+    assert!(lines[2].starts_with("127.0.0.1:1 ") && lines[2].contains(" DOWN "), "{}", said.out);
+    assert_eq!(lines.last(), Some(&"127.0.0.1:1  connection refused. Is memcached running there?"));
+    assert_eq!((said.code, said.err.as_str()), (Some(3), ""));
 
-    let lines = on(&both, &["servers", "--json"]).json(2);
+    let lines = on(&both, &["servers", "--json"]).json(3);
     assert_eq!(
         (&lines[0]["server"], &lines[0]["max_connections"]),
         (&json!(memcached.address()), &json!(1024))
@@ -298,8 +416,12 @@ fn servers_warns_of_versions_that_hold_locks_while_they_list() {
             let _ = stream.write_all((lines + "END\r\n").as_bytes());
         });
         let said = on(&fake.address(), &["servers"]);
-        assert!(said.out.contains(" s behind  3 of 3"), "{}", said.out);
-        assert_eq!((said.code, said.err.contains("below 1.6.19")), (Some(0), old), "{}", said.err);
+        assert!(said.out.contains(" s     3 of 3"), "{}", said.out);
+        let remarks: Vec<&str> = said.out.lines().skip(3).collect();
+        assert!(remarks.iter().any(|remark| remark.ends_with(" s behind: run NTP")), "{}", said.out);
+        assert!(remarks.iter().any(|remark| remark.contains("connections at 100 %")), "{}", said.out);
+        let warned = remarks.iter().any(|remark| remark.contains("1.6.18: before 1.6.19 a suspended `who`"));
+        assert_eq!((said.code, warned), (Some(0), old), "{}", said.out);
     }
 }
 
@@ -309,4 +431,35 @@ fn completions_are_made_for_each_shell() {
         let said = on("", &["completions", shell]);
         assert!(said.code == Some(0) && said.out.contains("sign-out"), "{shell}: {said:?}");
     }
+}
+
+#[test]
+fn completions_are_put_where_a_fresh_account_has_no_folder() {
+    let home = last_seen_tests::Folder::create();
+    for (shell, file) in [
+        ("bash", ".local/share/bash-completion/completions/last-seen"),
+        ("zsh", ".zfunc/_last-seen"),
+        ("fish", ".config/fish/completions/last-seen.fish"),
+    ] {
+        let mut command = command(PROGRAM, "");
+        command.args(["completions", shell, "--install"]).env("HOME", home.file(""));
+        let said =
+            Said::from(command.env_remove("XDG_DATA_HOME").env_remove("XDG_CONFIG_HOME").output().unwrap());
+        assert_eq!((said.code, said.out.as_str()), (Some(0), ""), "{said:?}");
+        assert!(said.err.starts_with("wrote ") && said.err.contains(file), "{said:?}");
+        assert_eq!(std::fs::read_to_string(home.file(file)).unwrap(), on("", &["completions", shell]).out);
+    }
+}
+
+#[test]
+fn the_manual_pages_are_made_from_the_help() {
+    let page = on("", &["man"]);
+    for words in ["sign\\-out", "Exit codes:", "LAST_SEEN_SERVERS", "\\-\\-django\\-aware"] {
+        assert!(page.code == Some(0) && page.out.contains(words), "{words}: {}", page.out);
+    }
+    assert!(on("", &["man", "watch"]).out.contains("\\-\\-keep"));
+    assert_eq!(
+        on("", &["man", "nothing"]).refused(64),
+        "there is no command \"nothing\"; see last-seen --help"
+    );
 }
