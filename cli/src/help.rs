@@ -45,7 +45,7 @@ last-seen help: options, environment
 ";
 
 /// The widest line of the overview.
-const OVERVIEW_COLUMNS: usize = 75;
+const OVERVIEW_COLUMNS: usize = 76;
 
 /// What clap has to say: help and version as they are, a mistake in one sentence.
 pub(crate) fn explain(usage: &clap::Error, out: &mut Out) -> u8 {

@@ -7,6 +7,9 @@ const GAP: usize = 2;
 /// The first column is not cut to less.
 const FIRST_MIN: usize = 8;
 
+/// Where names are short it is not filled to more.
+const FIRST_FILLED: usize = 50;
+
 /// How a text looks if there are colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -41,11 +44,18 @@ impl Style {
 pub(crate) struct Cell {
     text: String,
     style: Style,
+    /// Whether it widens its column.
+    widens: bool,
 }
 
 impl Cell {
     pub(crate) fn new(text: &str, style: Style) -> Self {
-        Self { text: text::escape(text), style }
+        Self { text: text::escape(text), style, widens: true }
+    }
+
+    /// One that has the room that there is.
+    pub(crate) fn sentence(text: &str) -> Self {
+        Self { widens: false, ..Self::new(text, Style::Plain) }
     }
 }
 
@@ -61,8 +71,7 @@ impl From<String> for Cell {
     }
 }
 
-/// Columns as wide as their widest cell; on a terminal the first makes room. The last cell of a row that has fewer
-/// than the others takes the room of those that it lacks.
+/// Columns as wide as their widest cell; on a terminal the first makes room. A row may have fewer cells than the others.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<Cell>>,
@@ -95,12 +104,12 @@ impl Table {
         self.lines_of(&widths, view)
     }
 
-    /// The lines, as wide as the terminal: the first column has what the others leave.
+    /// The lines, as wide as the terminal: the first column has what the others leave, as far as an eye can follow.
     pub(crate) fn filled(&self, view: View) -> Vec<String> {
         let mut widths = self.widths();
         let others: usize = widths.iter().skip(1).map(|width| width + GAP).sum();
-        let columns = view.width.unwrap_or_default();
-        widths.iter_mut().take(1).for_each(|width| *width = columns.saturating_sub(others).max(FIRST_MIN));
+        let first = view.width.unwrap_or_default().saturating_sub(others).max(FIRST_MIN);
+        widths.iter_mut().take(1).for_each(|width| *width = first.min(FIRST_FILLED.max(*width)));
         self.lines_of(&widths, view)
     }
 
@@ -111,8 +120,7 @@ impl Table {
     fn widths(&self) -> Vec<usize> {
         let mut widths = vec![0; self.columns];
         for row in &self.rows {
-            let spans = row.len() < self.columns;
-            for (width, cell) in widths.iter_mut().zip(&row[..row.len() - usize::from(spans)]) {
+            for (width, cell) in widths.iter_mut().zip(row).filter(|(_, cell)| cell.widens) {
                 *width = text::width(&cell.text).max(*width);
             }
         }
@@ -152,14 +160,14 @@ mod tests {
     fn no_line_is_wider_than_the_terminal_and_names_keep_their_ends() {
         let mut table = Table::new(&["USER", "STATUS", "SEEN"]);
         table.row(vec!["a-very-long-user-name@example.com".into(), "online".into(), "now".into()]);
-        table.row(vec!["李雷".into(), "invalid record: \"hello\" is no timestamp".into()]);
+        table.row(vec!["李雷".into(), Cell::sentence("invalid record: \"hello\" is no timestamp")]);
         for width in 1..90 {
             for lines in [table.lines(view(Some(width))), table.filled(view(Some(width)))] {
                 assert!(lines.iter().all(|line| text::width(line) <= width), "{width}: {lines:#?}");
             }
         }
         let lines = table.lines(view(Some(30)));
-        assert_eq!(lines[1], "a-very-lo…ple.com  online  now");
+        assert_eq!(lines[1], "a-very-l…ple.com  online  now");
         assert_eq!(lines[2], "李雷               invalid re…");
         assert_eq!(table.filled(view(Some(30)))[0], "USER               STATUS  SEEN");
         assert!(table.lines(view(None))[1].starts_with("a-very-long-user-name@example.com  online"));

@@ -99,6 +99,9 @@ impl Users {
             (_, Known::Is(presence)) => {
                 row.push(last.unwrap_or_else(|| view::age_short(presence, now)).into());
             }
+            (_, Known::Unknown(Some(reason))) if reason.len() > "no record".len() => {
+                row.push(Cell::sentence(reason));
+            }
             (_, Known::Unknown(Some(reason))) => row.push(reason.as_str().into()),
             (Layout::Full, Known::Unknown(None)) => row.extend(["-".into(), "-".into()]),
             (_, Known::Unknown(None)) => row.push("-".into()),

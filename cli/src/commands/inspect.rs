@@ -218,6 +218,8 @@ impl<'a> Inspected<'a> {
             Err(_) => format!("But {key} ({name}) would be on {server}, which is down."),
             Ok(Some(stored)) => {
                 let seen = match &stored.last_seen {
+                    // Which time that is, only the site's zone tells.
+                    _ if stored.format == Some(Format::Django) => "a local time".to_owned(),
                     Ok(at) => {
                         let presence = Presence::at(Some(*at), self.now, std::time::Duration::ZERO);
                         format!("last seen {}", view::ago(&presence, self.now))

@@ -31,14 +31,14 @@ fn print(users: &[String], presences: &[Result<Presence>], now: chrono::DateTime
         table.add(user, &known(presence));
     }
     table.lines().iter().for_each(|line| out.line(line));
-    let unknown = presences.iter().filter(|presence| presence.is_err()).count();
-    let more = match (unknown, users.len()) {
-        (unknown, all) if unknown == all => ". Is memcached running?".to_owned(),
-        (unknown, all) => format!(" ({unknown} of {all} users unknown)"),
-    };
     let errors = presences.iter().filter_map(|presence| presence.as_ref().err());
     // The others are in their rows.
-    errors.filter(|error| words::of_user(error).is_none()).for_each(|error| out.report_once(error, &more));
+    let errors: Vec<_> = errors.filter(|error| words::of_user(error).is_none()).collect();
+    let more = match presences.iter().any(Result::is_ok) {
+        false => ". Is memcached running?".to_owned(),
+        true => format!(" ({} of {} users unknown)", errors.len(), users.len()),
+    };
+    errors.into_iter().for_each(|error| out.report_once(error, &more));
 }
 
 pub(crate) fn known(presence: &Result<Presence>) -> Known {

@@ -2,7 +2,10 @@
 
 use last_seen_tests::Memcached;
 
-use crate::program::{on, shell_on, store};
+use crate::{
+    program::{on, store},
+    terminal::Terminal,
+};
 
 /// A user on each of the two servers.
 fn a_user_of_each(one: &Memcached, two: &Memcached) -> [String; 2] {
@@ -83,8 +86,10 @@ fn a_script_can_tell_yes_no_unknown_partial_and_a_mistake() {
 #[test]
 fn ctrl_c_is_130_to_a_shell() {
     let memcached = Memcached::start();
-    let line = "last-seen watch >/dev/null & sleep 0.2; kill -INT $!; wait $!; echo $?";
-    // A shell has its background jobs ignore it.
-    let said = shell_on(&memcached.address(), &format!("exec env --default-signal=INT bash -mc '{line}'"));
-    assert_eq!(said.out, "130\n", "{said:?}");
+    store(&memcached, "alice", 10);
+    let arguments = ["watch", "--plain"];
+    let mut terminal = Terminal::start(&memcached.address(), &arguments, (80, 24), &[]);
+    terminal.shows("ready     1 online");
+    terminal.press("\x03");
+    assert_eq!(terminal.ends(), 130);
 }

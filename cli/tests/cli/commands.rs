@@ -234,7 +234,7 @@ fn inspect_finds_the_record_of_programs_that_are_set_up_in_another_way() {
         (
             naive,
             &[][..],
-            ":1:seen_dave (django), last seen just now. Your programs use different formats. Try: last-seen inspect dave --django ZONE",
+            ":1:seen_dave (django), a local time. Your programs use different formats. Try: last-seen inspect dave --django ZONE",
         ),
         (
             aware,
@@ -279,10 +279,10 @@ fn inspect_tells_that_the_site_has_another_zone_or_other_zone_files() {
     let memcached = Memcached::start();
     let inspect = |zone| run(&memcached, &["--django", zone, "inspect", "alice"]);
     for (here, there, off) in [
-        ("Etc/GMT+7", "Etc/GMT+8", "1h 0m more in the past"),
-        ("Etc/GMT+8", "Etc/GMT+7", "1h 0m more in the future"),
+        ("Etc/GMT+7", "Etc/GMT+8", "1h more in the past"),
+        ("Etc/GMT+8", "Etc/GMT+7", "1h more in the future"),
         ("UTC", "Asia/Kolkata", "5h 30m more in the future"),
-        ("Asia/Kolkata", "Asia/Kathmandu", "15m 0s more in the future"),
+        ("Asia/Kolkata", "Asia/Kathmandu", "15m more in the future"),
     ] {
         run(&memcached, &["--django", there, "seen", "alice"]).lines(0);
         let said = inspect(here);
@@ -416,7 +416,7 @@ fn servers_warns_of_versions_that_hold_locks_while_they_list() {
             let _ = stream.write_all((lines + "END\r\n").as_bytes());
         });
         let said = on(&fake.address(), &["servers"]);
-        assert!(said.out.contains(" s     3 of 3"), "{}", said.out);
+        assert!(said.out.contains(" s   3 of 3"), "{}", said.out);
         let remarks: Vec<&str> = said.out.lines().skip(3).collect();
         assert!(remarks.iter().any(|remark| remark.ends_with(" s behind: run NTP")), "{}", said.out);
         assert!(remarks.iter().any(|remark| remark.contains("connections at 100 %")), "{}", said.out);

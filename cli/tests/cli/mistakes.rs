@@ -36,7 +36,7 @@ fn no_word_at_all_gives_the_help() {
     assert!(said.err.contains("Usage: last-seen") && said.err.lines().count() <= 14, "{}", said.err);
     let help = on("127.0.0.1:1", &["--help"]);
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
-    assert!(help.out.contains("Exit codes:") && help.out.contains("last-seen watch"), "{}", help.out);
+    assert!(help.out.contains("Exit codes:") && help.out.contains("LAST_SEEN_SERVERS"), "{}", help.out);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_wrong_file_is_one_sentence_with_its_line() {
 fn options_go_before_the_file_which_is_read_in_place_of_the_environment() {
     let memcached = Memcached::start();
     let address = memcached.address();
-    let file = File::new("order", &format!("key_prefix = 'file_'\nservers = '{address}'"));
+    let file = File::new("order", &format!("key_prefix = 'file_'\nservers = '{address}'\nserver_timeout = '5s'"));
     let config = ["--config", file.path()];
     let key = |arguments: &[&str]| {
         let mut command = command(PROGRAM, &address);
@@ -113,7 +113,7 @@ fn options_go_before_the_file_which_is_read_in_place_of_the_environment() {
     assert_eq!(key(&[]), "environment_alice");
     assert_eq!(key(&config), "file_alice");
     // What the file does not name has its default.
-    let empty = File::new("empty", &format!("servers = '{address}'"));
+    let empty = File::new("empty", &format!("servers = '{address}'\nserver_timeout = '5s'"));
     assert_eq!(key(&["--config", empty.path()]), "seen_alice");
     assert_eq!(key(&[&config[..], &["--django", "UTC"]].concat()), ":1:seen_alice");
     assert_eq!(key(&["--django", "UTC", "--prefix", "site:2:seen_"]), "site:2:seen_alice");

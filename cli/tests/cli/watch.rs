@@ -178,6 +178,7 @@ fn users_go_offline_by_the_clock() {
 fn an_outage_makes_nobody_offline_and_ends_with_what_has_changed() {
     let mut memcached = Memcached::start();
     let watching = Watching::start(&memcached, &["--json"], &[("LAST_SEEN_ONLINE_TIMEOUT", "60s")]);
+    watching.tells("ready");
     store(&memcached, "alice", 0);
     watching.tells("online");
     memcached.kill();

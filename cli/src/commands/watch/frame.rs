@@ -166,6 +166,7 @@ fn known(row: &Row<'_>, outage: bool, layout: Layout, view: View) -> Known {
             Known::Unknown(match (layout, outage) {
                 (Layout::Full, true) => Some(format!("{} at {at}", word(was))),
                 (Layout::Full, false) => Some(format!("was {} at {at}", word(was))),
+                (Layout::Glyph, _) => Some(if was == Status::Online { "was on" } else { "was off" }.to_owned()),
                 (_, true) => Some(word(was).to_owned()),
                 (_, false) => None,
             })
@@ -182,7 +183,7 @@ fn known(row: &Row<'_>, outage: bool, layout: Layout, view: View) -> Known {
 fn time(row: &Row<'_>, times: Times, layout: Layout, view: View, now: DateTime<Utc>) -> Option<String> {
     let at = row.last_seen?;
     match (times, layout) {
-        (Times::Local, Layout::Full) | (Times::Age, Layout::Short | Layout::Glyph) => None,
+        (Times::Usual, _) | (Times::Local, Layout::Full) => None,
         (Times::Age, _) => {
             let seconds = (now.timestamp() - at.timestamp()).max(0).cast_unsigned();
             Some(format!("{} ago", view::duration(seconds)))

@@ -37,6 +37,8 @@ pub(super) enum Order {
 /// How times are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Times {
+    /// Local on a wide screen, and ages on a narrow one.
+    Usual,
     Local,
     Utc,
     Age,
@@ -81,15 +83,14 @@ impl Order {
 }
 
 impl Ui {
-    fn new(view: View) -> Self {
-        let is_wide = view.width.is_some_and(|columns| columns >= 62);
+    fn new() -> Self {
         Self {
             order: Order::Seen,
             reversed: false,
             online_only: false,
             filter: String::new(),
             typing: false,
-            times: if is_wide { Times::Local } else { Times::Age },
+            times: Times::Usual,
             pane: None,
             paused: None,
             top: 0,
@@ -173,7 +174,7 @@ pub(super) fn live(tracker: &Tracker, followed: Followed, out: &mut Out) -> Comm
     let Ok(screen) = Screen::take() else { return log::log(tracker, followed, false, out) };
     let watch = tracker.watch()?;
     let (sender, inputs) = input::start(watch)?;
-    let (started, ui) = (Instant::now(), Ui::new(out.view));
+    let (started, ui) = (Instant::now(), Ui::new());
     let mut live = Live { tracker, followed, frozen: None, ui, inputs, sender, screen, code: None };
     let code = live.run(out.view);
     let Live { followed, screen, .. } = live;

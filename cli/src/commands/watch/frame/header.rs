@@ -56,7 +56,7 @@ pub(super) fn line(followed: &Followed, ui: &Ui, view: View, now: DateTime<Utc>)
             clock.truncate(5);
             let count = match count.strip_prefix("at least ") {
                 Some(online) => online.replacen(' ', "+ ", 1),
-                None => count,
+                None => count.replace(", ", " ").replace("unknown", "?"),
             };
             return bold(&spread(&count, &clock, columns, view), followed, view);
         }

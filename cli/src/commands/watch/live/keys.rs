@@ -81,7 +81,7 @@ impl Ui {
             KeyCode::Char('t') => {
                 self.times = match self.times {
                     Times::Age => Times::Local,
-                    Times::Local => Times::Utc,
+                    Times::Usual | Times::Local => Times::Utc,
                     Times::Utc => Times::Age,
                 }
             }
