@@ -1,6 +1,6 @@
 //! What the program says of itself: the overview, the manual page, and mistakes in one sentence.
 
-use std::io;
+use std::{env, io};
 
 use clap::error::ErrorKind;
 
@@ -60,6 +60,10 @@ pub(crate) fn explain(usage: &clap::Error, out: &mut Out) -> u8 {
             print_raw(if columns < OVERVIEW_COLUMNS { NARROW } else { OVERVIEW });
             Exit::USAGE
         }
+        ErrorKind::MissingRequiredArgument if let Some(example) = example() => {
+            print_error(&format!("{}; try: {example}", one_sentence(&rendered)));
+            Exit::USAGE
+        }
         _ => {
             print_error(&format!("{}; see last-seen --help", one_sentence(&rendered)));
             Exit::USAGE
@@ -74,6 +78,14 @@ fn one_sentence(rendered: &str) -> String {
     let what: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     let tips = lines.filter_map(|line| line.strip_prefix("tip: "));
     tips.fold(what.join(" "), |sentence, tip| format!("{sentence}; {tip}"))
+}
+
+/// The first example in the help of the command that was given.
+fn example() -> Option<String> {
+    let whole = args::command();
+    let command = env::args().find_map(|word| whole.find_subcommand(word))?;
+    let after = command.get_after_help()?.to_string();
+    after.lines().skip_while(|line| *line != "Examples:").nth(1).map(|line| line.trim().to_owned())
 }
 
 /// The manual page, or that of one command.

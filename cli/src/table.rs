@@ -168,8 +168,8 @@ mod tests {
         }
         let lines = table.lines(view(Some(30)));
         assert_eq!(lines[1], "a-very-l…ple.com  online  now");
-        assert_eq!(lines[2], "李雷               invalid re…");
-        assert_eq!(table.filled(view(Some(30)))[0], "USER               STATUS  SEEN");
+        assert_eq!(lines[2], "李雷              invalid rec…");
+        assert_eq!(table.filled(view(Some(30)))[0], "USER              STATUS  SEEN");
         assert!(table.lines(view(None))[1].starts_with("a-very-long-user-name@example.com  online"));
     }
 }

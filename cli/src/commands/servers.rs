@@ -71,7 +71,7 @@ fn table(servers: &[ServerStatus], view: View) -> Vec<String> {
     let headings = ["SERVER", "STATUS", "VERSION", "LATENCY", "CLOCK", "CONNECTIONS"];
     let rows: Vec<[Cell; 6]> = servers.iter().map(|status| row(status, view)).collect();
     let mut lines = Vec::new();
-    for columns in (3..=headings.len()).rev() {
+    for columns in (2..=headings.len()).rev() {
         let mut table = Table::new(&headings[..columns]);
         rows.iter().for_each(|row| table.row(row[..columns].to_vec()));
         lines = table.lines(View { width: None, ..view });

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use last_seen_tests::{Fake, Memcached};
 
-use crate::program::{PROGRAM, Said, command, on, run, shell, store};
+use crate::program::{PROGRAM, Said, command, on, run, shell, shell_on, store};
 
 #[test]
 fn seen_says_nothing_and_show_tells() {
@@ -462,4 +462,36 @@ fn the_manual_pages_are_made_from_the_help() {
         on("", &["man", "nothing"]).refused(64),
         "there is no command \"nothing\"; see last-seen --help"
     );
+}
+
+#[test]
+fn servers_are_named_in_every_form_and_no_password_is_shown() {
+    let socket = Memcached::start_on_socket();
+    let secret = Memcached::start_with_password("site", "geheim", &[]);
+    for server in [&socket, &secret] {
+        on(&server.address(), &["seen", "alice"]).lines(0);
+        let shown = on(&server.address(), &["show", "alice"]).lines(0);
+        assert!(shown[1].starts_with("alice online "), "{shown:?}");
+        let listed = on(&server.address(), &["servers", "--json"]).json(0);
+        assert_eq!(listed[0]["server"], server.place());
+    }
+    let wrong = secret.address().replace("geheim", "geheimer");
+    let down = "memcache://site:geheim@127.0.0.1:1";
+    for servers in [wrong.as_str(), down, "memcache://site:geheim@127.0.0.1:x"] {
+        for arguments in [
+            &["show", "alice"][..],
+            &["who"],
+            &["servers"],
+            &["inspect", "alice"],
+            &["seen", "alice"],
+            &["show", "alice", "--json"],
+            &["servers", "--json"],
+        ] {
+            let said = on(servers, arguments);
+            assert_ne!(said.code, Some(0), "{said:?}");
+            assert!(!(said.out + &said.err).contains("geheim"), "{servers} {arguments:?}");
+        }
+    }
+    let said = shell_on(down, "last-seen watch | head -2");
+    assert!(said.out.contains("127.0.0.1:1") && !said.out.contains("geheim"), "{said:?}");
 }

@@ -18,7 +18,6 @@ fn a_wrong_option_or_word_is_one_sentence() {
             "invalid value 'soon' for '--keep <TIME>': a number with s, m, h or d",
         ),
         (&["inspct", "alice"], "unrecognized subcommand 'inspct'; a similar subcommand exists: 'inspect'"),
-        (&["show"], "the following required arguments were not provided: <USER>..."),
         (
             &["--sharding", "random", "who"],
             "invalid value 'random' for '--sharding <NAME>' [possible values: ketama,",
@@ -27,6 +26,11 @@ fn a_wrong_option_or_word_is_one_sentence() {
         let told = on("127.0.0.1:1", arguments).refused(64);
         assert!(told.starts_with(sentence) && told.ends_with("; see last-seen --help"), "{told}");
     }
+    let told = on("127.0.0.1:1", &["show"]).refused(64);
+    assert_eq!(
+        told,
+        "the following required arguments were not provided: <USER>...; try: last-seen show alice bob"
+    );
 }
 
 #[test]
@@ -99,7 +103,8 @@ fn a_wrong_file_is_one_sentence_with_its_line() {
 fn options_go_before_the_file_which_is_read_in_place_of_the_environment() {
     let memcached = Memcached::start();
     let address = memcached.address();
-    let file = File::new("order", &format!("key_prefix = 'file_'\nservers = '{address}'\nserver_timeout = '5s'"));
+    let file =
+        File::new("order", &format!("key_prefix = 'file_'\nservers = '{address}'\nserver_timeout = '5s'"));
     let config = ["--config", file.path()];
     let key = |arguments: &[&str]| {
         let mut command = command(PROGRAM, &address);

@@ -385,11 +385,11 @@ fn a_watch_is_drawn_anew_when_the_terminal_changes() {
         );
     }
     terminal.resize(80, 24);
-    terminal.shows(long);
+    terminal.shows("a-very-long-user-nam…somebody@example.com");
     // What is drawn after it was suspended and goes on.
     terminal.screen.lock().unwrap().process(b"\x1b[2Jrubbish");
     terminal.signal("CONT");
-    terminal.waits_for(|text| text.contains(long) && !text.contains("rubbish"));
+    terminal.waits_for(|text| text.contains("…somebody@example.com") && !text.contains("rubbish"));
 }
 
 #[test]

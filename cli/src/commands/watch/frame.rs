@@ -166,7 +166,9 @@ fn known(row: &Row<'_>, outage: bool, layout: Layout, view: View) -> Known {
             Known::Unknown(match (layout, outage) {
                 (Layout::Full, true) => Some(format!("{} at {at}", word(was))),
                 (Layout::Full, false) => Some(format!("was {} at {at}", word(was))),
-                (Layout::Glyph, _) => Some(if was == Status::Online { "was on" } else { "was off" }.to_owned()),
+                (Layout::Glyph, _) => {
+                    Some(if was == Status::Online { "was on" } else { "was off" }.to_owned())
+                }
                 (_, true) => Some(word(was).to_owned()),
                 (_, false) => None,
             })
