@@ -2,10 +2,11 @@
 
 use std::{
     env,
+    fmt::Display,
     io::{self, IsTerminal},
 };
 
-use chrono::{DateTime, Local, SecondsFormat, Utc};
+use chrono::{DateTime, Local, SecondsFormat, TimeZone, Utc};
 use last_seen::{Ago, Presence};
 use terminal_size::{Width, terminal_size_of};
 
@@ -58,8 +59,8 @@ impl View {
     pub(crate) fn time(self, at: DateTime<Utc>, now: DateTime<Utc>) -> String {
         match self.width {
             None => rfc3339(at),
-            Some(_) if self.utc => short(at, now),
-            Some(_) => short(at.with_timezone(&Local), now.with_timezone(&Local)),
+            Some(_) if self.utc => short(&at, &now),
+            Some(_) => short(&at.with_timezone(&Local), &now.with_timezone(&Local)),
         }
     }
 
@@ -72,10 +73,7 @@ impl View {
     }
 }
 
-fn short<Z: chrono::TimeZone>(at: DateTime<Z>, now: DateTime<Z>) -> String
-where
-    Z::Offset: std::fmt::Display,
-{
+fn short<Z: TimeZone<Offset: Display>>(at: &DateTime<Z>, now: &DateTime<Z>) -> String {
     let form = if at.date_naive() == now.date_naive() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" };
     at.format(form).to_string()
 }

@@ -307,7 +307,8 @@ fn offline_users_leave_after_a_while_unless_they_were_named() {
     let user = |name| store(&memcached, name, 0);
     let everyone = watch(&memcached, &["--keep", "1s"]);
     let named = watch(&memcached, &["--keep", "1s", "alice", "nobody"]);
-    (user("alice"), user("bob"));
+    user("alice");
+    user("bob");
     everyone.shows(" 2 online ");
     named.waits_for(|text| text.contains(" 1 online ") && text.contains("nobody"));
     run(&memcached, &["sign-out", "alice"]).lines(0);
