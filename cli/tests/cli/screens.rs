@@ -46,8 +46,8 @@ impl Shown {
             text = replace(&text, pattern, constant);
         }
         let lines = text.lines().map(|line| match line.len() {
-            // A duration has one digit or two.
-            _ if line.contains("DOWN ") || line.contains(" ms ") => {
+            // A duration has one digit or more.
+            _ if ["DOWN ", " ms ", "LATENCY"].iter().any(|word| line.contains(word)) => {
                 line.split_whitespace().collect::<Vec<_>>().join(" ")
             }
             len if columns == 20 && line.ends_with(char::is_numeric) && line[..len - 2].ends_with(':') => {
