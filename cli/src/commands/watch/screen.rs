@@ -105,3 +105,42 @@ fn give_back_on_panic() {
         }));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, io::Read};
+
+    use pty_process::{Size, blocking as pty};
+
+    use super::*;
+
+    /// In a process of its own, which is the one below.
+    const PANICS: &str = "LAST_SEEN_TEST_PANICS";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_its_message_stays() {
+        if env::var_os(PANICS).is_some() {
+            let mut screen = Screen::take().unwrap();
+            screen.draw(vec!["a table".to_owned()]);
+            let on_another_thread = std::thread::spawn(|| panic!("out of luck"));
+            assert!(on_another_thread.join().is_err() && screen.is_closed());
+            return;
+        }
+        let (mut terminal, pts) = pty::open().unwrap();
+        terminal.resize(Size::new(24, 200)).unwrap();
+        let name = "commands::watch::screen::tests::a_panic_gives_the_terminal_back_and_its_message_stays";
+        let itself = pty::Command::new(env::current_exe().unwrap()).args(["--exact", name, "--nocapture"]);
+        let mut child = itself.env(PANICS, "1").env("TERM", "xterm").spawn(pts).unwrap();
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4_096]);
+        // Linux ends a terminal that nobody holds any more with an error.
+        while let Ok(count @ 1..) = terminal.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..count]);
+        }
+        assert!(child.wait().unwrap().success(), "{}", String::from_utf8_lossy(&bytes));
+        let mut screen = vt100::Parser::new(24.try_into().unwrap(), 200.try_into().unwrap(), 0);
+        screen.process(&bytes);
+        let (screen, text) = (screen.screen(), screen.screen().contents());
+        assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        assert!(text.contains("out of luck") && !text.contains("a table"), "{text}");
+    }
+}
