@@ -48,6 +48,8 @@ impl Screen {
 
     /// Everything is drawn anew the next time.
     pub(super) fn reset(&mut self) {
+        // A shell has set the terminal for itself meanwhile; without the first the second does nothing.
+        let _ = terminal::disable_raw_mode();
         let _ = terminal::enable_raw_mode();
         self.drawn.clear();
         self.note(&execute!(io::stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All)));
