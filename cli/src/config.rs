@@ -4,7 +4,7 @@ use std::{error::Error, fs, path::Path};
 
 use last_seen::Settings;
 
-use crate::args::Place;
+use crate::args::ConnectionOptions;
 
 /// What stands in the way of any settings.
 #[derive(Debug, thiserror::Error)]
@@ -24,14 +24,14 @@ pub(crate) enum ConfigError {
 #[error("{0}")]
 pub(crate) struct Message(String);
 
-pub(crate) fn settings(place: &Place) -> Result<Settings, Box<dyn Error + Send + Sync>> {
-    let mut settings = match &place.config {
+pub(crate) fn settings(options: &ConnectionOptions) -> Result<Settings, Box<dyn Error + Send + Sync>> {
+    let mut settings = match &options.config {
         Some(path) => from_file(path)?,
         None => Settings::from_env()?,
     };
-    let site = match &place.django {
+    let site = match &options.django {
         Some(zone) => Some(Settings::django(zone)?),
-        None => place.django_aware.then(Settings::django_aware),
+        None => options.django_aware.then(Settings::django_aware),
     };
     if let Some(site) = site {
         settings = settings
@@ -40,13 +40,13 @@ pub(crate) fn settings(place: &Place) -> Result<Settings, Box<dyn Error + Send +
             .with_time_zone(site.time_zone())
             .with_sharding(site.sharding());
     }
-    if let Some(servers) = &place.servers {
+    if let Some(servers) = &options.servers {
         settings = settings.with_servers([servers]);
     }
-    if let Some(prefix) = &place.prefix {
+    if let Some(prefix) = &options.prefix {
         settings = settings.with_key_prefix(prefix);
     }
-    if let Some(sharding) = place.sharding {
+    if let Some(sharding) = options.sharding {
         settings = settings.with_sharding(sharding);
     }
     if settings.servers() == ["memory:"] {

@@ -4,30 +4,66 @@ use chrono::{DateTime, Utc};
 use last_seen::{Error, Presence};
 use serde::Serialize;
 
-use crate::{out::Out, text};
+use crate::{out::Out, text, view::rfc3339, words};
 
-/// A user as every verb writes one.
+/// A user as every command writes one.
 #[derive(Serialize)]
 struct User<'a> {
     user: &'a str,
     status: &'static str,
-    last_seen: Option<DateTime<Utc>>,
+    last_seen: Option<String>,
     age_s: Option<i64>,
-    error: Option<&'a Error>,
+    error: Option<Failure>,
+}
+
+/// An error in the words of the screens.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    kind: &'static str,
+    server: Option<String>,
+    message: String,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let message = match error {
+            Error::Server { message, .. } => message.clone(),
+            error => words::cause(error),
+        };
+        Self { kind: error.kind(), server: error.server().map(str::to_owned), message }
+    }
+}
+
+/// A server that is down, in a list of users.
+#[derive(Serialize)]
+struct Down<'a> {
+    server: &'a str,
+    status: &'static str,
+    error: Failure,
 }
 
 pub(crate) fn line(out: &mut Out, object: &impl Serialize) {
     match serde_json::to_string(object) {
-        Ok(json) => out.line(&text::plain_json(&json)),
+        Ok(json) => out.line(&text::escape_json(&json)),
         Err(error) => out.fail(error.into()),
     }
 }
 
-pub(crate) fn presence(out: &mut Out, user: &str, presence: &last_seen::Result<Presence>) {
-    let (last_seen, status) = match presence {
-        Ok(presence) => (presence.last_seen, if presence.online { "online" } else { "offline" }),
-        Err(_) => (None, "unknown"),
-    };
-    let age_s = last_seen.map(|at| (Utc::now().timestamp() - at.timestamp()).max(0));
-    line(out, &User { user, status, last_seen, age_s, error: presence.as_ref().err() });
+pub(crate) fn status(presence: Option<&Presence>) -> &'static str {
+    match presence {
+        Some(presence) if presence.online => "online",
+        Some(_) => "offline",
+        None => "unknown",
+    }
+}
+
+pub(crate) fn user(out: &mut Out, user: &str, presence: &last_seen::Result<Presence>, now: DateTime<Utc>) {
+    let (known, error) = (presence.as_ref().ok(), presence.as_ref().err().map(Failure::from));
+    let last_seen = known.and_then(|presence| presence.last_seen);
+    let age_s = last_seen.map(|at| (now.timestamp() - at.timestamp()).max(0));
+    line(out, &User { user, status: status(known), last_seen: last_seen.map(rfc3339), age_s, error });
+}
+
+pub(crate) fn down(out: &mut Out, error: &Error) {
+    line(out, &Down { server: error.server().unwrap_or_default(), status: "down", error: error.into() });
 }

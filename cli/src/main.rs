@@ -1,101 +1,144 @@
 //! The command line: `last-seen show alice`. On the library's public API alone.
 
 mod args;
+mod commands;
 mod config;
+mod help;
 mod json;
 mod out;
 mod table;
 mod text;
-mod verbs;
+mod users;
+mod view;
+mod words;
 
-use std::{error::Error, io, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, BufRead},
+    process::ExitCode,
+};
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::FromArgMatches;
 use last_seen::Tracker;
 
-use args::{Cli, Verb};
+use args::{Cli, Command, When};
+use config::ConfigError;
 use out::Out;
+use view::View;
 
 /// The exit codes: scripts rely on them.
-const ONLINE: u8 = 0;
-const DONE: u8 = 0;
-const OFFLINE: u8 = 1;
-const FAILED: u8 = 2;
+pub(crate) struct Exit;
 
-/// What a verb ends with: an exit code, or the error of which [`FAILED`] and a sentence are made.
-type Answer = Result<u8, Box<dyn Error + Send + Sync>>;
+impl Exit {
+    /// Also: online.
+    pub(crate) const DONE: u8 = 0;
+    /// The answer is no: offline, no record.
+    pub(crate) const NO: u8 = 1;
+    /// Unknown, or failed.
+    pub(crate) const UNKNOWN: u8 = 2;
+    /// Some servers are down, but what is printed is true.
+    pub(crate) const PARTIAL: u8 = 3;
+    pub(crate) const USAGE: u8 = 64;
+    pub(crate) const INTERRUPTED: u8 = 130;
+
+    /// So many of all are unknown, or failed; else it is `otherwise`.
+    pub(crate) fn of(failed: usize, all: usize, otherwise: u8) -> u8 {
+        match failed {
+            0 => otherwise,
+            failed if failed == all => Self::UNKNOWN,
+            _ => Self::PARTIAL,
+        }
+    }
+}
+
+/// What a command ends with: an exit code, or the error of which [`Exit::UNKNOWN`] and a sentence are made.
+type CommandResult = Result<u8, Box<dyn Error + Send + Sync>>;
 
 fn main() -> ExitCode {
-    let mut out = Out::new();
-    let code = match Cli::try_parse() {
-        Ok(cli) => run(&cli, &mut out).unwrap_or_else(|error| {
-            out.complain_of(&*error);
-            FAILED
-        }),
-        Err(usage) => explain(&usage, &mut out),
-    };
+    let parsed = args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let (mut out, code);
+    match parsed {
+        Ok(cli) => {
+            out = Out::new(View::new(cli.output.color, cli.output.utc), cli.output.json);
+            code = run(&cli, &mut out).unwrap_or_else(|error| failed(&*error, &mut out));
+        }
+        Err(usage) => {
+            out = Out::new(View::new(When::Auto, false), false);
+            code = help::explain(&usage, &mut out);
+        }
+    }
     match out.close() {
         Ok(()) => code.into(),
-        // Whoever read us has heard enough.
+        // The reader closed the pipe (e.g. `head`); not an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code.into(),
         Err(error) => {
-            out::sentence(&format!("cannot write to the standard output: {error}"));
-            FAILED.into()
+            out::print_error(&format!("cannot write to the standard output: {}", words::chain(&error)));
+            Exit::UNKNOWN.into()
         }
     }
 }
 
-fn run(cli: &Cli, out: &mut Out) -> Answer {
-    if let Verb::Completions { shell } = cli.verb {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "last-seen", &mut script);
-        out.write(&script);
-        return Ok(DONE);
-    }
-    let tracker = Tracker::new(config::settings(&cli.place)?)?;
-    match &cli.verb {
-        Verb::Seen { users } => verbs::write::seen(&tracker, users, out),
-        Verb::SignOut { users } => verbs::write::sign_out(&tracker, users, out),
-        Verb::Forget { users } => verbs::write::forget(&tracker, users, out),
-        Verb::Show { users, json } => verbs::show::show(&tracker, users, json.json, out),
-        Verb::Who { json } => verbs::who::who(&tracker, json.json, out),
-        Verb::Watch { users, json } => verbs::watch::watch(&tracker, users, json.json, out),
-        Verb::Inspect { user, json } => verbs::inspect::inspect(&tracker, user, json.json, out),
-        Verb::Servers { json } => verbs::servers::servers(&tracker, json.json, out),
-        Verb::Completions { .. } => Ok(DONE),
-    }
-}
-
-/// What clap has to say: help and version as they are, a mistake in one sentence.
-fn explain(usage: &clap::Error, out: &mut Out) -> u8 {
-    let told = usage.render().to_string();
-    match usage.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            out.write(told.as_bytes());
-            DONE
+fn failed(error: &(dyn Error + Send + Sync + 'static), out: &mut Out) -> u8 {
+    match error.downcast_ref::<last_seen::Error>() {
+        Some(error) => {
+            out.report_once(error, "");
+            if matches!(error, last_seen::Error::Settings(_)) { Exit::USAGE } else { Exit::UNKNOWN }
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint_quietly(&told);
-            FAILED
-        }
-        _ => {
-            out::sentence(&format!("{}; see last-seen --help", one_sentence(&told)));
-            FAILED
+        None => {
+            out.report(&words::chain(error));
+            if error.is::<ConfigError>() { Exit::USAGE } else { Exit::UNKNOWN }
         }
     }
 }
 
-/// The first paragraph of clap's message, and its tips.
-fn one_sentence(told: &str) -> String {
-    let told = told.strip_prefix("error: ").unwrap_or(told);
-    let mut lines = told.lines().map(str::trim);
-    let what: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
-    let tips = lines.filter_map(|line| line.strip_prefix("tip: "));
-    tips.fold(what.join(" "), |sentence, tip| format!("{sentence}; {tip}"))
+fn run(cli: &Cli, out: &mut Out) -> CommandResult {
+    match &cli.command {
+        Command::Completions { shell, install } => {
+            return commands::completions::completions(*shell, *install, out);
+        }
+        Command::Man { command } => return Ok(help::man(command.as_deref(), out)),
+        _ => {}
+    }
+    let tracker = Tracker::new(config::settings(&cli.connection)?)?;
+    match &cli.command {
+        Command::Show { users, quiet } => {
+            Ok(commands::show::show(&tracker, &names(&users.users)?, *quiet, out))
+        }
+        Command::Who { n, sort, count } => commands::who::who(&tracker, *n, *sort, *count, out),
+        Command::Watch { users, plain, all, keep } => {
+            let options =
+                commands::watch::Options { users: names(users)?, plain: *plain, all: *all, keep: *keep };
+            commands::watch::watch(&tracker, options, out)
+        }
+        Command::Seen { users, verbose } => {
+            Ok(commands::write::seen(&tracker, &names(&users.users)?, *verbose, out))
+        }
+        Command::SignOut { users, verbose } => {
+            Ok(commands::write::sign_out(&tracker, &names(&users.users)?, *verbose, out))
+        }
+        Command::Forget { users, force, verbose } => {
+            Ok(commands::write::forget(&tracker, &names(&users.users)?, *force, *verbose, out))
+        }
+        Command::Inspect { user, all_formats } => {
+            commands::inspect::inspect(&tracker, user, *all_formats, out)
+        }
+        Command::Servers => Ok(commands::servers::servers(&tracker, out)),
+        Command::Completions { .. } | Command::Man { .. } => Ok(Exit::DONE),
+    }
 }
 
-/// A closed standard error is no reason to panic.
-fn eprint_quietly(text: &str) {
-    use io::Write;
-    let _ = io::stderr().write_all(text.as_bytes());
+/// The users; `-` stands for the lines of the standard input.
+fn names(users: &[String]) -> io::Result<Vec<String>> {
+    let mut names = Vec::with_capacity(users.len());
+    for user in users {
+        if user != "-" {
+            names.push(user.clone());
+            continue;
+        }
+        for line in io::stdin().lock().lines() {
+            let line = line?;
+            names.extend(Some(line).filter(|line| !line.is_empty()));
+        }
+    }
+    Ok(names)
 }

@@ -1,39 +1,32 @@
-//! Where answers and complaints go.
+//! Where answers and errors go.
 
 use std::{
     collections::BTreeSet,
-    env,
-    error::Error,
-    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    io::{self, BufWriter, Stdout, Write},
 };
 
-use crate::text;
+use last_seen::Error;
+
+use crate::{
+    text,
+    view::{self, View},
+    words,
+};
 
 /// The standard output. After the first error it takes no more and says so, instead of a panic: a reader such
 /// as `head` closes a pipe when it has enough.
 pub(crate) struct Out {
-    stdout: BufWriter<StdoutLock<'static>>,
+    stdout: BufWriter<Stdout>,
     error: Option<io::Error>,
-    live: bool,
-    colour: bool,
-    told: BTreeSet<String>,
+    pub(crate) view: View,
+    pub(crate) json: bool,
+    reported: BTreeSet<String>,
 }
 
 impl Out {
-    pub(crate) fn new() -> Self {
-        let live = io::stdout().is_terminal() && !dumb();
-        let colour = live && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let stdout = BufWriter::new(io::stdout().lock());
-        Self { stdout, error: None, live, colour, told: BTreeSet::new() }
-    }
-
-    /// Whether this is a terminal on which a cursor can be moved.
-    pub(crate) fn live(&self) -> bool {
-        self.live
-    }
-
-    pub(crate) fn colour(&self) -> bool {
-        self.colour
+    pub(crate) fn new(view: View, json: bool) -> Self {
+        let stdout = BufWriter::new(io::stdout());
+        Self { stdout, error: None, view, json, reported: BTreeSet::new() }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
@@ -49,7 +42,7 @@ impl Out {
         self.write(b"\n");
     }
 
-    /// What was written is to be seen now.
+    /// Shows what was written.
     pub(crate) fn flush(&mut self) {
         if self.error.is_none()
             && let Err(error) = self.stdout.flush()
@@ -67,22 +60,24 @@ impl Out {
         self.error.is_some() || reader_gone()
     }
 
-    /// One sentence on the standard error. A server that is down concerns many users, and is reported once.
-    pub(crate) fn complain_of(&mut self, error: &(dyn Error + 'static)) {
-        let server = match error.downcast_ref() {
-            Some(last_seen::Error::Unavailable { server, .. }) => Some(server.clone()),
-            _ => None,
-        };
-        let told = text::chain(error);
-        if self.told.insert(server.unwrap_or_else(|| told.clone())) {
-            self.complain(&told);
+    /// Reports each server once, however many users it affects.
+    pub(crate) fn report_once(&mut self, error: &Error, more: &str) {
+        let sentence = words::sentence(error);
+        if self.reported.insert(error.server().map_or_else(|| sentence.clone(), str::to_owned)) {
+            self.report(&(sentence + more));
         }
     }
 
     /// One sentence on the standard error, after what was written before it.
-    pub(crate) fn complain(&mut self, told: &str) {
+    pub(crate) fn report(&mut self, sentence: &str) {
         self.flush();
-        sentence(told);
+        print_error(sentence);
+    }
+
+    /// One sentence on the standard error that is no error.
+    pub(crate) fn remark(&mut self, sentence: &str) {
+        self.flush();
+        print_wrapped(sentence);
     }
 
     pub(crate) fn close(mut self) -> io::Result<()> {
@@ -106,12 +101,21 @@ fn reader_gone() -> bool {
     false
 }
 
-/// One sentence on the standard error, where it can be written.
-pub(crate) fn sentence(text: &str) {
-    let _ = writeln!(io::stderr(), "last-seen: {}", text::plain(text));
+/// One error on the standard error, if it can be written.
+pub(crate) fn print_error(sentence: &str) {
+    print_wrapped(&format!("last-seen: {sentence}"));
 }
 
-/// Whether the terminal, if it is one, only prints.
-pub(crate) fn dumb() -> bool {
-    env::var_os("TERM").is_some_and(|term| term == "dumb")
+fn print_wrapped(sentence: &str) {
+    let sentence = text::escape(sentence);
+    let lines = match view::columns(&io::stderr()) {
+        Some(columns) => text::wrap(&sentence, columns),
+        None => vec![sentence],
+    };
+    print_raw(&(lines.join("\n") + "\n"));
+}
+
+/// A closed standard error is no reason to panic.
+pub(crate) fn print_raw(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }

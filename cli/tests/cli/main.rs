@@ -2,10 +2,12 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no public API")]
 
+mod codes;
+mod commands;
 mod mistakes;
 mod page;
 mod pipes;
 mod program;
+mod screens;
 mod terminal;
-mod verbs;
 mod watch;

@@ -23,8 +23,8 @@ fn a_closed_pipe_ends_it_quietly() {
     // A quiet site: nothing is written that would find the pipe closed.
     let said = shell(&memcached, "{ last-seen watch nobody; echo $? >&2; } | head -1");
     assert_eq!(
-        (said.out.as_str(), said.err.as_str()),
-        ("USER                  LAST SEEN             AGO             ONLINE\n", "0\n")
+        (said.out.split_whitespace().skip(1).collect::<Vec<_>>().join(" ").as_str(), said.err.as_str()),
+        ("offline nobody no record", "0\n")
     );
 }
 
@@ -32,16 +32,18 @@ fn a_closed_pipe_ends_it_quietly() {
 fn a_full_disk_is_one_sentence() {
     let memcached = Memcached::start();
     let said = shell(&memcached, "last-seen show alice >/dev/full");
-    assert_eq!(said.refused(), "cannot write to the standard output: No space left on device (os error 28)");
+    assert_eq!(said.refused(2), "cannot write to the standard output: No space left on device");
 }
 
 #[test]
 fn a_closed_standard_error_is_no_panic() {
     let memcached = Memcached::start();
-    for line in
-        ["last-seen --wrong 2>&-; echo $?", "last-seen --servers 127.0.0.1:1 seen alice 2>&-; echo $?"]
-    {
-        assert_eq!(shell(&memcached, line).out, "2\n", "{line}");
+    for (line, code) in [
+        ("last-seen 2>&-; echo $?", "64\n"),
+        ("last-seen --wrong 2>&-; echo $?", "64\n"),
+        ("last-seen --servers 127.0.0.1:1 seen alice 2>&-; echo $?", "2\n"),
+    ] {
+        assert_eq!(shell(&memcached, line).out, code, "{line}");
     }
 }
 
@@ -52,7 +54,7 @@ fn what_comes_from_the_cache_is_escaped() {
     let user = "eve\u{9b}31m\u{202e}\u{200b}";
     store(&memcached, user, 10);
     let escaped = r"eve\u{9b}31m\u{202e}\u{200b}";
-    for arguments in [&["who"][..], &["show", user], &["inspect", user], &["forget", user, "bob"]] {
+    for arguments in [&["who"][..], &["show", user], &["inspect", user], &["forget", "-v", user, "bob"]] {
         let said = run(&memcached, arguments);
         assert!(said.out.contains(escaped) && !said.out.contains(user), "{arguments:?}: {}", said.out);
         store(&memcached, user, 10);

@@ -14,7 +14,13 @@ pub fn command(program: &str, servers: &str) -> Command {
             command.env_remove(name);
         }
     }
-    command.env_remove("NO_COLOR").env("TERM", "xterm").env("RUST_BACKTRACE", "1").stdin(Stdio::null());
+    command
+        .env_remove("NO_COLOR")
+        .env("TZ", "UTC")
+        .env("LC_ALL", "C.UTF-8")
+        .env("TERM", "xterm")
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null());
     // Slow machines run the tests too.
     command.env("LAST_SEEN_SERVERS", servers).env("LAST_SEEN_SERVER_TIMEOUT", "5s");
     command
@@ -36,10 +42,10 @@ impl From<Output> for Said {
 }
 
 impl Said {
-    /// One sentence on the standard error, and the exit code 2.
+    /// One sentence on the standard error, and the exit code.
     #[track_caller]
-    pub fn refused(self) -> String {
-        assert_eq!(self.code, Some(2), "{self:?}");
+    pub fn refused(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{self:?}");
         let sentence = self.err.strip_prefix("last-seen: ").and_then(|said| said.strip_suffix('\n'));
         let sentence = sentence.unwrap_or_else(|| panic!("{self:?}"));
         assert!(!sentence.contains('\n') && !sentence.contains("panicked"), "{sentence}");
@@ -70,12 +76,21 @@ pub fn run(memcached: &Memcached, arguments: &[&str]) -> Said {
 
 /// A line of a shell, in which `last-seen` is the program.
 pub fn shell(memcached: &Memcached, line: &str) -> Said {
-    let mut command = command("sh", &memcached.address());
+    shell_on(&memcached.address(), line)
+}
+
+pub fn shell_on(servers: &str, line: &str) -> Said {
+    let mut command = command("sh", servers);
+    command.env("PATH", path());
+    command.args(["-c", line]).output().unwrap().into()
+}
+
+/// Where a shell finds the program first.
+pub fn path() -> std::ffi::OsString {
     let folder = std::path::Path::new(PROGRAM).parent().unwrap();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
-    command.env("PATH", std::env::join_paths(folders).unwrap());
-    command.args(["-c", line]).output().unwrap().into()
+    std::env::join_paths(folders).unwrap()
 }
 
 /// Stores a user as another program would that saw it so many seconds ago, and gives the time.

@@ -6,11 +6,11 @@ use std::{
     sync::mpsc::{self, Receiver},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use last_seen_tests::{Memcached, secs};
 
-use crate::program::{self, PROGRAM, run, store};
+use crate::program::{self, PROGRAM, run, shell_on, store};
 
 /// The program, and the lines it has written.
 struct Watching {
@@ -34,12 +34,17 @@ impl Watching {
         self.out.recv_timeout(secs(20)).unwrap()
     }
 
-    /// The next of the user that is as expected; the feed may tell of one store twice.
     #[track_caller]
-    fn tells(&self, user: &str, online: bool) -> Value {
+    fn event(&self) -> Value {
+        serde_json::from_str(&self.next()).unwrap()
+    }
+
+    /// The next event of that kind.
+    #[track_caller]
+    fn tells(&self, kind: &str) -> Value {
         loop {
-            let event: Value = serde_json::from_str(&self.next()).unwrap();
-            if event["user"] == user && event["status"] == if online { "online" } else { "offline" } {
+            let event = self.event();
+            if event["event"] == kind {
                 return event;
             }
         }
@@ -65,65 +70,142 @@ fn lines(from: impl std::io::Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
+fn keys(event: &Value) -> Vec<&str> {
+    event.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
 #[test]
 fn everyone_who_is_there_and_then_who_comes_and_goes() {
     let memcached = Memcached::start();
     store(&memcached, "away", 400);
     let alice = store(&memcached, "alice", 10);
     let watching = Watching::start(&memcached, &["--json"], &[]);
-    assert_eq!(watching.tells("alice", true)["last_seen"], alice);
+    let first = watching.event();
+    assert_eq!((&first["event"], &first["user"]), (&json!("snapshot"), &json!("alice")));
+    assert_eq!((&first["status"], &first["last_seen"]), (&json!("online"), &json!(alice)));
+    let ready = watching.event();
+    assert_eq!(
+        (&ready["event"], &ready["online"], &ready["complete"]),
+        (&json!("ready"), &json!(1), &json!(true))
+    );
     run(&memcached, &["seen", "bob"]).lines(0);
-    watching.tells("bob", true);
+    assert_eq!(watching.tells("online")["user"], "bob");
     run(&memcached, &["sign-out", "alice"]).lines(0);
-    watching.tells("alice", false);
+    let gone = watching.event();
+    assert_eq!(
+        (&gone["event"], &gone["user"], &gone["status"], &gone["reason"]),
+        (&json!("offline"), &json!("alice"), &json!("offline"), &json!("signed_out"))
+    );
+    // Not on every request.
+    run(&memcached, &["seen", "bob"]).lines(0);
+    memcached.set("seen_eve", 0, b"soon");
+    let event = watching.event();
+    assert_eq!((&event["event"], &event["user"]), (&json!("unknown"), &json!("eve")));
+    assert!(event["error"]["message"].as_str().unwrap().ends_with(r#"beginning "soon""#), "{event}");
+    for (event, expected) in [
+        (&first, &["at", "event", "last_seen", "status", "user"][..]),
+        (&ready, &["at", "complete", "event", "online"]),
+        (&gone, &["at", "event", "last_seen", "reason", "status", "user"]),
+        (&event, &["at", "error", "event", "last_seen", "status", "user"]),
+    ] {
+        assert_eq!(keys(event), expected);
+    }
+}
+
+#[test]
+fn a_log_has_a_line_for_each_event() {
+    let memcached = Memcached::start();
+    store(&memcached, "alice", 10);
+    let watching = Watching::start(&memcached, &[], &[]);
+    let words = |line: String| {
+        let (at, line) = line.split_once(' ').unwrap();
+        assert!(at.len() == 20 && at.ends_with('Z'), "{at}");
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(words(watching.next()), "online alice");
+    assert_eq!(words(watching.next()), "ready 1 online");
+    run(&memcached, &["sign-out", "alice"]).lines(0);
+    assert!(words(watching.next()).starts_with("sign-out alice last seen 20"));
+    run(&memcached, &["seen", "bob"]).lines(0);
+    assert_eq!(words(watching.next()), "online bob");
 }
 
 #[test]
 fn those_who_were_asked_for_and_nobody_else() {
     let memcached = Memcached::start();
-    let watching = Watching::start(&memcached, &["alice", "nobody"], &[]);
-    let words = |line: String| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(words(watching.next()), "USER LAST SEEN AGO ONLINE");
-    assert_eq!(words(watching.next()), "alice - awhile ago no");
-    assert_eq!(words(watching.next()), "nobody - awhile ago no");
+    let carol = store(&memcached, "carol", 400);
+    let watching = Watching::start(&memcached, &["alice", "nobody", "carol", "a b"], &[]);
+    let words = |line: String| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+    let first: Vec<String> = (0..5).map(|_| words(watching.next())).collect();
+    assert_eq!(
+        first,
+        [
+            "unknown a b invalid user: a space at byte 1; pass the id",
+            "offline alice no record",
+            &format!("offline carol last seen {carol}"),
+            "offline nobody no record",
+            "ready 0 online",
+        ]
+    );
     run(&memcached, &["seen", "bob", "alice"]).lines(0);
-    let line = words(watching.next());
-    assert!(line.starts_with("alice 20") && line.ends_with("just now yes"), "{line}");
+    assert_eq!(words(watching.next()), "online alice");
+}
+
+#[test]
+fn repeated_sightings_are_told_of_if_asked_for() {
+    let memcached = Memcached::start();
+    store(&memcached, "alice", 10);
+    let watching = Watching::start(&memcached, &["--all", "--json"], &[]);
+    watching.tells("ready");
+    run(&memcached, &["seen", "alice"]).lines(0);
+    assert_eq!(watching.event()["event"], "seen");
 }
 
 #[test]
 fn users_go_offline_by_the_clock() {
     let memcached = Memcached::start();
     store(&memcached, "alice", 1);
-    let watching = Watching::start(&memcached, &["alice", "--json"], &[("LAST_SEEN_ONLINE_TIMEOUT", "4s")]);
-    let seen = watching.tells("alice", true);
-    assert_eq!(watching.tells("alice", false)["last_seen"], seen["last_seen"]);
+    for arguments in [&["alice", "--json"][..], &["--json"]] {
+        let seen = store(&memcached, "alice", 1);
+        let watching = Watching::start(&memcached, arguments, &[("LAST_SEEN_ONLINE_TIMEOUT", "6s")]);
+        assert_eq!(watching.tells("snapshot")["user"], "alice");
+        let gone = watching.tells("offline");
+        assert_eq!((&gone["reason"], &gone["last_seen"]), (&json!("timed_out"), &json!(seen)));
+    }
 }
 
 #[test]
-fn a_server_that_is_lost_is_told_of_and_who_came_meanwhile_is_found() {
+fn an_outage_makes_nobody_offline_and_ends_with_what_has_changed() {
     let mut memcached = Memcached::start();
-    let watching = Watching::start(&memcached, &["--json"], &[]);
+    let watching = Watching::start(&memcached, &["--json"], &[("LAST_SEEN_ONLINE_TIMEOUT", "60s")]);
+    watching.tells("ready");
     store(&memcached, "alice", 0);
-    watching.tells("alice", true);
+    watching.tells("online");
+    memcached.kill();
+    let down = watching.event();
+    assert_eq!((&down["event"], &down["server"]), (&json!("server_down"), &json!(memcached.address())));
+    assert_eq!(down["error"]["kind"], "unavailable");
+    let told = watching.err.recv_timeout(secs(20)).unwrap();
+    assert!(told.starts_with(&format!("last-seen: {} is down: ", memcached.address())), "{told}");
     memcached.restart();
     store(&memcached, "bob", 10);
+    let up = watching.event();
+    assert_eq!((&up["event"], keys(&up)), (&json!("server_up"), vec!["at", "down_s", "event", "server"]));
+    let changes = [watching.event(), watching.event()].map(|event| event["event"].clone());
+    assert!(changes.contains(&json!("online")) && changes.contains(&json!("offline")), "{changes:?}");
+    assert_eq!(watching.tells("ready")["online"], 1);
     let told = watching.err.recv_timeout(secs(20)).unwrap();
-    assert!(
-        told.starts_with(&format!("last-seen: memcached at {} is unavailable: ", memcached.address())),
-        "{told}"
-    );
-    watching.tells("bob", true);
+    assert!(told.starts_with(&format!("last-seen: {} is back after ", memcached.address())), "{told}");
 }
 
 #[test]
-fn what_is_no_time_is_an_event_with_an_error() {
-    let memcached = Memcached::start();
-    let watching = Watching::start(&memcached, &["--json"], &[]);
-    store(&memcached, "alice", 0);
-    watching.tells("alice", true);
-    memcached.set("seen_eve", 0, b"soon");
-    let event: Value = serde_json::from_str(&watching.next()).unwrap();
-    assert_eq!(event["user"], "eve");
-    assert!(event["error"]["message"].as_str().unwrap().ends_with(r#"beginning "soon""#), "{event}");
+fn without_any_server_the_number_is_unknown_and_the_exit_code_says_so() {
+    let said = shell_on("127.0.0.1:1", "{ last-seen watch; echo $? >&2; } | head -2");
+    let lines: Vec<&str> =
+        said.out.lines().map(|line| line.split_once(' ').unwrap().1.trim_start()).collect();
+    assert_eq!(lines, ["down      127.0.0.1:1  connection refused", "ready     unknown how many are online"]);
+    assert_eq!(said.err, "last-seen: 127.0.0.1:1 is down: connection refused\n2\n");
+    let said =
+        shell_on("127.0.0.1:1", "last-seen watch --json | head -2 | tail -1 | jq -c '[.online, .complete]'");
+    assert_eq!(said.out, "[null,false]\n");
 }

@@ -1,5 +1,6 @@
-//! What the command line does, a file for each kind of verb.
+//! What the command line does, a file for each command.
 
+pub(crate) mod completions;
 pub(crate) mod inspect;
 pub(crate) mod servers;
 pub(crate) mod show;
