@@ -78,7 +78,7 @@ impl Memcached {
         let mut parts = self.parts(keys);
         match &mut parts[..] {
             [part] => self.ask_one::<L, T>(part, keys, cas, &read).await,
-            parts if L::AT_ONCE => {
+            parts if L::CONCURRENT => {
                 let asked = parts.iter_mut().map(|part| self.ask_one::<L, T>(part, keys, cas, &read));
                 L::all(asked.collect()).await;
             }
@@ -244,7 +244,7 @@ impl Turn<'_> {
     fn receive(&mut self, exchange: &mut impl Exchange, slice: Instant, deadline: Instant) {
         let Some(lease) = &mut self.lease else { return };
         match run_through(lease.connection.receive(exchange, slice)) {
-            Err(Broken { cause: Cause::Silent, .. }) if slice < deadline => {}
+            Err(Broken { cause: Cause::TimedOut, .. }) if slice < deadline => {}
             ran => self.end(ran, exchange, deadline),
         }
     }

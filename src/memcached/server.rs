@@ -142,7 +142,7 @@ impl Server {
     pub(super) async fn open<L: Link>(&self, call: Call, taken: Taken<L>) -> Result<Lease<L>> {
         let Taken { permit, idle } = taken;
         if let Some((mut connection, idle)) = idle
-            && (idle < LOOK_AFTER || connection.link.look_for_end().await.is_ok())
+            && (idle < LOOK_AFTER || connection.link.check_open().await.is_ok())
         {
             return Ok(Lease { connection, permit });
         }
@@ -196,7 +196,7 @@ impl Server {
     /// What no answer, or another one than was asked for, is for the caller. `what` was waited for, for `limit`.
     pub(super) fn error(&self, broken: Broken, what: &str, limit: Duration) -> Error {
         match broken.cause {
-            Cause::Silent => {
+            Cause::TimedOut => {
                 let words = format!("no {what} within {}", humantime::format_duration(limit));
                 Error::unavailable(&self.name, io::Error::new(io::ErrorKind::TimedOut, words))
             }

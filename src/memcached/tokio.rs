@@ -44,7 +44,7 @@ async fn until<T>(deadline: Instant, io: impl Future<Output = io::Result<T>>) ->
 }
 
 impl Link for Tokio {
-    const AT_ONCE: bool = true;
+    const CONCURRENT: bool = true;
 
     async fn wait(listener: EventListener, until: Instant) -> bool {
         timeout_at(until.into(), listener).await.is_ok()
@@ -91,7 +91,7 @@ impl Link for Tokio {
         }
     }
 
-    async fn look_for_end(&mut self) -> io::Result<()> {
+    async fn check_open(&mut self) -> io::Result<()> {
         let mut byte = [0];
         let looked = poll_fn(|context| {
             Poll::Ready(Pin::new(&mut *self.stream).poll_read(context, &mut ReadBuf::new(&mut byte)))
