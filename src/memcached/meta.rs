@@ -26,10 +26,10 @@ pub(super) fn detail(server: &Arc<Server>, key: &Key) -> Result<Detail> {
     let call = server.begin_call(server.timeout)?;
     let failed = |broken, what, limit| {
         let failed = Err(server.error(broken, what, limit));
-        server.record(call, &failed, false);
+        server.record_outcome(call, &failed, false);
         failed.map(|()| Detail::default())
     };
-    let mut connection = match server.connect_beside(server.timeout) {
+    let mut connection = match server.connect_outside_pool(server.timeout) {
         Ok(connection) => connection,
         Err(broken) => return failed(broken, "connection", server.timeout / 2),
     };

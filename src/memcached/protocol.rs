@@ -262,20 +262,20 @@ impl<F: FnMut(usize, Found<'_>)> Exchange for Get<'_, F> {
 
 /// Each key in a `get` of its own: a proxy refuses several together if one of its backends is down. Tells of each that is
 /// found, or refused in the server's words.
-pub(super) struct Singly<'a, F> {
+pub(super) struct SingleGets<'a, F> {
     asked: Asked<'a>,
     answered: F,
     /// How many keys are done with.
     pub(super) read: usize,
 }
 
-impl<'a, F: FnMut(usize, Result<Found<'_>, String>)> Singly<'a, F> {
+impl<'a, F: FnMut(usize, Result<Found<'_>, String>)> SingleGets<'a, F> {
     pub(super) fn new(asked: Asked<'a>, answered: F) -> Self {
         Self { asked, answered, read: 0 }
     }
 }
 
-impl<F: FnMut(usize, Result<Found<'_>, String>)> Exchange for Singly<'_, F> {
+impl<F: FnMut(usize, Result<Found<'_>, String>)> Exchange for SingleGets<'_, F> {
     fn write(&mut self, out: &mut Vec<u8>, _: usize) {
         for nth in self.read..self.asked.len() {
             out.extend_from_slice(b"gets ");

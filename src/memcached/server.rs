@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A connection that was idle for longer is looked at before it is used.
-const LOOK_AFTER: Duration = Duration::from_millis(200);
+const CHECK_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) struct Server {
     pub(super) name: String,
@@ -122,7 +122,7 @@ impl Server {
         // That all are in use is this process's doing, and no failure of the server's.
         let taken = self.pool.take::<L>(call.until).await.ok_or_else(|| self.all_in_use(call))?;
         let ran = self.ask(call, taken, exchange).await;
-        self.record(call, &ran, partly(exchange));
+        self.record_outcome(call, &ran, partly(exchange));
         ran
     }
 
@@ -130,7 +130,7 @@ impl Server {
         let mut lease = self.open(call, taken).await?;
         let deadline = Instant::now() + call.patience;
         let ran = lease.connection.run(exchange, deadline).await;
-        self.end(call, lease, ran, exchange, deadline).await
+        self.finish(call, lease, ran, exchange, deadline).await
     }
 
     /// The right to a connection, if there is one without waiting.
@@ -142,7 +142,7 @@ impl Server {
     pub(super) async fn open<L: Link>(&self, call: Call, taken: Taken<L>) -> Result<Lease<L>> {
         let Taken { permit, idle } = taken;
         if let Some((mut connection, idle)) = idle
-            && (idle < LOOK_AFTER || connection.link.check_open().await.is_ok())
+            && (idle < CHECK_AFTER || connection.link.check_open().await.is_ok())
         {
             return Ok(Lease { connection, permit });
         }
@@ -159,7 +159,7 @@ impl Server {
 
     /// Keeps the connection of an exchange that came to its end. If the server had closed it meanwhile, the exchange
     /// runs once more, on a new one.
-    pub(super) async fn end<L: Link>(
+    pub(super) async fn finish<L: Link>(
         &self,
         call: Call,
         mut lease: Lease<L>,
@@ -179,7 +179,7 @@ impl Server {
     }
 
     /// A connection beside the pool, to the server's address as it is now; also while the circuit is open.
-    pub(super) fn connect_beside(&self, patience: Duration) -> Result<Connection<Blocking>, Broken> {
+    pub(super) fn connect_outside_pool(&self, patience: Duration) -> Result<Connection<Blocking>, Broken> {
         run_through(async {
             let half = patience / 2;
             if let Some(resolver) = self.address.resolver() {
@@ -239,7 +239,7 @@ impl Server {
 
     /// Takes note of how a call ended. One that ran out of time with some of its answers there was slow, and its
     /// server is not gone.
-    pub(super) fn record(self: &Arc<Self>, call: Call, ran: &Result<()>, partly: bool) {
+    pub(super) fn record_outcome(self: &Arc<Self>, call: Call, ran: &Result<()>, partly: bool) {
         match ran {
             Err(Error::Unavailable { source, .. }) => {
                 if !(partly && source.kind() == io::ErrorKind::TimedOut) {
@@ -287,7 +287,7 @@ impl Server {
     }
 
     /// Has calls that fail fast say more than their last error does.
-    pub(super) fn explain(&self, words: &str) {
+    pub(super) fn set_cause(&self, words: &str) {
         if let Some(open) = &mut self.lock().open {
             let source = Arc::new(io::Error::new(io::ErrorKind::InvalidData, words));
             open.error = Arc::new(io::Error::new(source.kind(), CircuitOpen(source)));

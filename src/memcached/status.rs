@@ -65,7 +65,7 @@ pub(super) fn ask(server: &Server) -> ServerStatus {
 
 fn info(server: &Server) -> Result<ServerInfo> {
     let mut connection = server
-        .connect_beside(server.timeout)
+        .connect_outside_pool(server.timeout)
         .map_err(|broken| server.error(broken, "connection", server.timeout / 2))?;
     let (started, mut version) = (Instant::now(), Lines::one(b"version\r\n"));
     let deadline = started + server.timeout;
