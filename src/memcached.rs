@@ -98,7 +98,7 @@ pub(crate) struct Detail {
     pub(crate) was_read: Option<bool>,
 }
 
-/// Intervals of what is done periodically.
+/// Intervals of periodic work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Intervals {
     /// Time after which the host name of a server in use is resolved again.

@@ -219,8 +219,8 @@ impl Queue {
                     dropped += 1;
                     continue;
                 }
-                // A time is in the future if the clock was ahead when the sighting was queued, and was corrected since.
-                // The sighting then gets a time that is no later than its real one.
+                // A time in the future comes from a clock that was ahead when the sighting was queued, and that was
+                // corrected since. It is replaced by a time that is no later than the real one.
                 let time = |micros| {
                     let time = shard::time(micros);
                     if time <= now { time } else { now - waited }
@@ -376,7 +376,7 @@ impl Queues {
         seen
     }
 
-    /// Returns the newest such time of each user who has one, with the index of the user's key.
+    /// Returns the newest time of each user who is queued or being written, with the index of the user's key.
     pub(crate) fn last_seen_of(&self, keys: &Keys) -> Vec<(u32, DateTime<Utc>)> {
         let mut seen: Vec<(u32, DateTime<Utc>)> = Vec::new();
         self.each(|queue| {
@@ -418,7 +418,7 @@ mod tests {
         let right_again = |later| noted + TimeDelta::seconds(later);
         flush(&queue, noted - TimeDelta::seconds(1), 100);
         note(&queue, "alice", noted + TimeDelta::hours(1));
-        // Two flushes, 1 s and 11 s after it was queued, fail to write it.
+        // Two flushes try to write the sighting, 1 s and 11 s after it was queued, and fail.
         for (second, later) in [(102, 1), (112, 11)] {
             let [sighting] = <[Sighting; 1]>::try_from(flush(&queue, right_again(later), second)).unwrap();
             assert!(sighting.at <= noted && noted - sighting.at <= TimeDelta::seconds(3), "{sighting:?}");

@@ -36,8 +36,8 @@ struct Timed {
 }
 
 impl Timed {
-    /// Sets the socket's timeout to the time left, unless it differs by at most an eighth. After a previous call it
-    /// rarely differs by more, which saves a system call.
+    /// Sets the socket's timeout to the time left, if the current timeout differs by more than an eighth. It rarely
+    /// does after a previous call, which saves a system call.
     fn update_timeout(&mut self, direction: Direction) -> io::Result<()> {
         let (left, current) = (left(self.deadline)?, &mut self.timeouts[direction as usize]);
         if current.abs_diff(left) > *current / 8 {

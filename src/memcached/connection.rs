@@ -20,7 +20,7 @@ const MAX_KEPT: usize = 256 * 1024;
 /// the other to read.
 const PIPELINE_MAX: usize = 128 * 1024;
 
-/// As [`PIPELINE_MAX`], for TLS: `memcached -Z` hangs after more than 16 KB.
+/// Bytes of commands that are sent over TLS before their answers are read. `memcached -Z` hangs after more than 16 KB.
 const TLS_PIPELINE_MAX: usize = 15 * 1024;
 
 /// Error of an exchange that got no answer. Its connection cannot be used any more.

@@ -1,5 +1,5 @@
-//! What blocking and async connections have in common. The code above is written once, as async code over a [`Link`].
-//! A thread runs it with [`run_through`], because the futures of a blocking link block instead of being pending.
+//! What blocking and async connections have in common. The client is written once, as async code over a [`Link`].
+//! A thread runs that code with [`run_through`]: the futures of a blocking link block, and are never pending.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use super::pool::{Idle, State};
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
 
-/// A byte stream to a server, for threads or for async tasks, and their ways to wait.
+/// A byte stream to a server. Its methods either block a thread or suspend an async task.
 pub(crate) trait Link: Sized + Send + Sync {
     /// Whether [`all`](Self::all) runs its futures concurrently.
     const CONCURRENT: bool;

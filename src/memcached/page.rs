@@ -214,7 +214,7 @@ impl Memcached {
 struct Turn<'a> {
     server: &'a Arc<Server>,
     call: Call,
-    /// What the pool gave; `None` once the connection is open.
+    /// The permit and idle connection from the pool; `None` once the connection is open.
     taken: Option<Taken<Blocking>>,
     /// The open connection; `None` before it is opened and after it is given back.
     lease: Option<Lease<Blocking>>,
@@ -237,7 +237,8 @@ impl Turn<'_> {
     fn send(&mut self, exchange: &mut impl Exchange, deadline: Instant) {
         if let Some(lease) = &mut self.lease
             && let Err(broken) = run_through(lease.connection.send(exchange, deadline))
-            // If the connection is stale, the first read fails too. That retries it, after all requests are sent.
+            // On a stale connection the first read fails too, and the exchange is retried then. By that time, the
+            // other servers have their requests.
             && !broken.stale
         {
             self.end(Err(broken), exchange, deadline);

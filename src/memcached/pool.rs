@@ -154,7 +154,7 @@ impl Permit {
     pub(super) fn give_back<L: Link>(self, connection: Connection<L>) {
         let mut state = self.pool.lock();
         if state.generation == self.generation {
-            // The connection stays open, but dropping the permit at the end decrements the count.
+            // Dropping the permit at the end of this function decrements the count, but the connection stays open.
             state.open += 1;
             L::idle(&mut state).push(Idle { connection, since: Instant::now() });
         }

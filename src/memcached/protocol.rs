@@ -37,7 +37,7 @@ pub(super) trait Exchange {
 /// What an exchange needs before it can continue.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// More received bytes. The number is the total, with the unconsumed ones.
+    /// More input: this many bytes in total, including those that are not consumed yet.
     More(usize),
     /// The next part of the request must be sent.
     Send,
@@ -73,7 +73,7 @@ impl Failure {
     }
 }
 
-/// Returns the first line without its end, and its length in bytes with it; `None` if the line is incomplete.
+/// Returns the first line without its end, and its length in bytes including its end; `None` if it is incomplete.
 pub(super) fn line(input: &[u8]) -> Option<(&[u8], usize)> {
     let end = input.iter().position(|&byte| byte == b'\n')?;
     let line = &input[..end];
@@ -142,7 +142,7 @@ pub(super) struct Get<'a, F> {
     asked: Asked<'a>,
     cas: bool,
     found: F,
-    /// Index of the key that is expected next. Servers answer in the order of the request, proxies nearly so.
+    /// Index of the key that is expected next. Servers answer in the order of the request, and proxies nearly do.
     next: usize,
     answered: Bits,
 }

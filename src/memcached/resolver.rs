@@ -126,8 +126,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a thread that resolves the name, unless one is running. If `keep` is set, it keeps the address in use
-    /// as long as that is among the answers.
+    /// Starts a thread that resolves the name, unless one is running. If `keep` is set, the address in use stays as
+    /// long as it is among the answers.
     fn start_resolving(self: &Arc<Self>, state: &mut State, keep: bool) -> io::Result<()> {
         if state.resolving {
             return Ok(());

@@ -239,7 +239,8 @@ impl Server {
         Error::unavailable(&self.name, io::Error::new(io::ErrorKind::TimedOut, words))
     }
 
-    /// Counts how a call ended. A timeout after some of the answers is not a failure: the server is slow, but not down.
+    /// Reports the outcome of a call to the circuit breaker. A timeout after some of the answers is not a failure: the
+    /// server is slow, but not down.
     pub(super) fn record_outcome(self: &Arc<Self>, call: Call, ran: &Result<()>, partly: bool) {
         match ran {
             Err(Error::Unavailable { source, .. }) => {

@@ -69,7 +69,7 @@ impl Placement {
         })
     }
 
-    /// The index of the server that holds the key.
+    /// Returns the index of the server that holds the key.
     pub(super) fn server_of(&self, key: &str) -> usize {
         match &self.0 {
             Rule::Single => 0,

@@ -90,7 +90,7 @@ impl Shard {
         queued.max(self.under_way(hash, key))
     }
 
-    /// Returns the user's time that is being written.
+    /// Returns the time of the user's sighting that is being written.
     pub(super) fn under_way(&self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
         self.under_way.find(hash, |entry| entry.key.as_str() == key).map(Entry::at)
     }

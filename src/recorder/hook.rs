@@ -11,7 +11,7 @@ use super::RecorderEvent;
 
 pub(super) type OnFlush = Box<dyn Fn(&[RecorderEvent]) + Send>;
 
-/// Number of batches that fit in the channel. Later events are collected in one further batch.
+/// Number of batches that fit in the channel. While it is full, later events are collected in one further batch.
 const BATCHES: usize = 4;
 
 pub(super) struct Hook {

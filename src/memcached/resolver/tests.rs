@@ -158,7 +158,7 @@ fn a_resolver_that_hangs_costs_half_a_timeout_and_one_thread() {
         let began = Instant::now();
         let Err(Error::Unavailable { source, .. }) = ask(&memcached) else { panic!("nothing is resolved") };
         assert_eq!(source.to_string(), "its name is still being resolved");
-        thread::sleep(Duration::from_millis(110)); // failures that lie closer count as one
+        thread::sleep(Duration::from_millis(110)); // failures within 100 ms count as one
         began.elapsed() - Duration::from_millis(110)
     });
     let best = best.min().unwrap();
