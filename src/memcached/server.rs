@@ -273,7 +273,7 @@ impl Server {
         drop(state);
         tracing::warn!(
             server = self.name,
-            cause = %IoText(&source),
+            cause = %IoText(source),
             "memcached is down; failing fast until a probe succeeds"
         );
     }
