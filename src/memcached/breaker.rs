@@ -56,7 +56,7 @@ impl Breaker {
     }
 
     /// Returns how long to wait at `now` before the next probe. `jitter`, from 0 to 1, makes the pause 50 % shorter to
-    /// 50 % longer, so that a site's processes do not all probe at the same time.
+    /// 50 % longer. A site's processes then do not all probe at the same time.
     pub(super) fn pause(&self, now: Instant, jitter: f64) -> Duration {
         let State::Open { since } = self.state else { return Duration::ZERO };
         // Backoff depends on the length of the outage, not on the number of probes, so that recovery from a short
