@@ -1,4 +1,4 @@
-//! The memcached client: several servers as one, by the classic text protocol on connections of our own.
+//! The memcached client: several servers behind one interface, over the classic text protocol.
 
 mod address;
 mod blocking;
@@ -45,17 +45,17 @@ pub(crate) use resolver::Lookup;
 use server::Server;
 use sharding::Placement;
 
-/// The most that a server is asked at a time, in one `server_timeout`.
+/// Maximum number of keys or writes in one exchange with a server. Each exchange has its own timeout.
 pub(crate) const BATCH_MAX: usize = 1_000;
 
-/// One write.
+/// A write of one value, with the condition under which it happens.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
     pub(crate) key: Key,
-    /// The key whose server holds this one, if that is not its own.
+    /// Key that chooses the server, if `key` does not: a tombstone names its record here.
     pub(crate) home: Option<Key>,
     pub(crate) value: Value,
-    /// Whole seconds, at least one.
+    /// Seconds until the value expires, at least 1.
     pub(crate) expiry: u32,
     pub(crate) when: When,
 }
@@ -66,20 +66,20 @@ impl Write {
     }
 }
 
-/// What has to hold for a write to happen.
+/// Condition of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
     Always,
     Absent,
-    /// The value is still the one that was read with this [`Item::cas`].
+    /// Writes only if the value is still the one that was read with this [`Item::cas`].
     Unchanged(u64),
 }
 
-/// A value and what the store knows of it.
+/// A value and its CAS token.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) value: Value,
-    /// Differs after each write; 0 on a server without CAS.
+    /// CAS token, which changes with every write; 0 if the server does not support CAS.
     pub(crate) cas: u64,
 }
 
@@ -89,23 +89,23 @@ impl Item {
     }
 }
 
-/// What a store tells of an item beside its value.
+/// Metadata of an item. A field is `None` if the store does not report it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Detail {
-    /// How long it will be kept; `None` if that is unknown, or for as long as there is room.
+    /// Time until the item expires; `None` also if it never does.
     pub(crate) expires_in: Option<Duration>,
-    /// How long ago it was last read or written.
+    /// Time since the item was last read or written.
     pub(crate) idle_for: Option<Duration>,
-    /// Whether it was read since it was written.
+    /// Whether the item has been read since it was written.
     pub(crate) was_read: Option<bool>,
 }
 
-/// How often what goes by time is done.
+/// Intervals of periodic work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Intervals {
-    /// A name in use is resolved again.
+    /// Time after which the host name of a server in use is resolved again.
     pub(crate) resolve: Duration,
-    /// An idle connection is closed.
+    /// Idle time after which a connection is closed instead of reused.
     pub(crate) idle: Duration,
 }
 
@@ -115,17 +115,17 @@ impl Default for Intervals {
     }
 }
 
-/// Some memcached servers. A clone shares their connections.
+/// The memcached servers of a tracker. Clones share connections and circuit breakers.
 #[derive(Debug, Clone)]
 pub(crate) struct Memcached {
     placement: Arc<Placement>,
     servers: Arc<[Arc<Server>]>,
-    /// For the answer of a server.
+    /// Timeout of one exchange: `server_timeout`, or at least 1 s for background work.
     patience: Duration,
 }
 
 impl Memcached {
-    /// Reads the files that the settings name; connects to nothing.
+    /// Reads the password and certificate files that the settings name. Does not connect.
     pub(crate) fn new(servers: Vec<settings::Server>, settings: &Settings) -> Result<Self> {
         Self::with(servers, settings, &resolver::system(), Intervals::default())
     }
@@ -142,7 +142,7 @@ impl Memcached {
         Ok(Self { placement: Arc::new(placement), servers, patience: settings.server_timeout() })
     }
 
-    /// The same servers for work in the background, where a batch may take its time.
+    /// Returns a handle on the same servers for background work, which waits at least 1 s for each answer.
     pub(crate) fn with_background_timeout(&self) -> Self {
         Self { patience: self.patience.max(Duration::from_secs(1)), ..self.clone() }
     }
@@ -155,7 +155,7 @@ impl Memcached {
         &self.holder(key).name
     }
 
-    /// What `read` makes of the value, if there is one.
+    /// Returns what `read` makes of the value, or `None` if there is no value.
     pub(crate) async fn get<L: Link, T>(
         &self,
         key: &Key,
@@ -173,7 +173,7 @@ impl Memcached {
         self.change::<L>(self.holder(write.home()), Change::Store(write)).await
     }
 
-    /// With a cas: if it is unchanged.
+    /// Deletes the value, with `cas` only if it is unchanged. Returns whether it was deleted.
     pub(crate) async fn delete<L: Link>(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
         self.change::<L>(self.holder(key), Change::Delete(key, cas)).await
     }
@@ -185,49 +185,50 @@ impl Memcached {
         answer.map_err(|words| server.refused(&words))
     }
 
-    /// One answer a write, in order.
+    /// Performs the writes and returns one result per write, in order.
     pub(crate) async fn set_many<L: Link>(&self, writes: &[Write]) -> Vec<Result<bool>> {
-        let parts = self.split(writes).map(|(server, places)| self.set_part::<L>(server, places, writes));
+        let parts = self.split(writes).map(|(server, indexes)| self.set_part::<L>(server, indexes, writes));
         let mut all: Vec<Result<bool>> = Vec::with_capacity(writes.len());
         all.resize_with(writes.len(), || Ok(false));
-        for (places, answers) in L::all(parts.collect()).await {
-            places.into_iter().zip(answers).for_each(|(place, answer)| all[place] = answer);
+        for (indexes, answers) in L::all(parts.collect()).await {
+            indexes.into_iter().zip(answers).for_each(|(index, answer)| all[index] = answer);
         }
         all
     }
 
-    /// In batches, each an exchange of its own. A server that is lost in the middle is not asked for the rest.
+    /// Performs one server's writes in batches, with one exchange each. If an exchange fails, all writes without an
+    /// answer fail with its error, and later batches are not sent.
     async fn set_part<L: Link>(
         &self,
         server: &Arc<Server>,
-        places: Vec<usize>,
+        indexes: Vec<usize>,
         writes: &[Write],
     ) -> (Vec<usize>, Vec<Result<bool>>) {
-        let mut answers: Vec<Result<bool>> = Vec::with_capacity(places.len());
-        for batch in places.chunks(BATCH_MAX) {
-            let changes: Vec<_> = batch.iter().map(|&place| Change::Store(&writes[place])).collect();
+        let mut answers: Vec<Result<bool>> = Vec::with_capacity(indexes.len());
+        for batch in indexes.chunks(BATCH_MAX) {
+            let changes: Vec<_> = batch.iter().map(|&index| Change::Store(&writes[index])).collect();
             let mut run = Changes::new(&changes, |_, made: Result<bool, String>| {
                 answers.push(made.map_err(|words| server.refused(&words)));
             });
             let ran = server.run::<L, _>(&mut run, self.patience, Changes::has_answers).await;
             if let Err(error) = ran {
-                answers.resize_with(places.len(), || Err(error.clone()));
+                answers.resize_with(indexes.len(), || Err(error.clone()));
                 break;
             }
         }
-        (places, answers)
+        (indexes, answers)
     }
 
-    /// The places of each server's writes.
+    /// Returns the indexes of each server's writes. Servers without writes are left out.
     fn split(&self, writes: &[Write]) -> impl Iterator<Item = (&Arc<Server>, Vec<usize>)> {
         let mut split = vec![Vec::new(); self.servers.len()];
-        for (place, write) in writes.iter().enumerate() {
-            split[self.placement.server_of(write.home().as_str())].push(place);
+        for (index, write) in writes.iter().enumerate() {
+            split[self.placement.server_of(write.home().as_str())].push(index);
         }
-        self.servers.iter().zip(split).filter(|(_, places)| !places.is_empty())
+        self.servers.iter().zip(split).filter(|(_, indexes)| !indexes.is_empty())
     }
 
-    /// What the server tells of an item beside its value: nothing, if it speaks no meta commands.
+    /// Returns an item's metadata, which is empty if the server does not support meta commands.
     #[cfg(feature = "meta")]
     pub(crate) async fn detail<L: Link>(&self, key: &Key) -> Result<Detail> {
         let (server, key) = (self.holder(key).clone(), key.clone());
@@ -239,7 +240,7 @@ impl Memcached {
         Ok(Detail::default())
     }
 
-    /// Asks servers whose circuit is open whether they are back.
+    /// Probes each server whose circuit is open, and closes the circuit if the server answers.
     pub(crate) fn probe(&self) {
         for server in self.servers.iter().filter(|server| server.is_down()) {
             probe::probe(server);

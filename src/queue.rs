@@ -26,22 +26,23 @@ use shard::{Entry, Shard};
 /// Sharded so that threads that queue different users rarely contend for a lock.
 const SHARDS: usize = 64;
 
-/// One that is to be written.
+/// A sighting that is to be written.
 #[derive(Debug, Clone)]
 pub(crate) struct Sighting {
     pub(crate) key: Key,
     pub(crate) at: DateTime<Utc>,
-    /// A tombstone from then on is younger: the time of the sighting, or of the last real one where a guard renews it.
+    /// A tombstone of this time or later cancels the sighting. This is `at`, or the time of the user's last real
+    /// sighting if a guard renews it.
     pub(crate) as_of: DateTime<Utc>,
-    /// The time of a record that was added for it and may stand.
+    /// Time of a record that an earlier attempt has added for this sighting, and that may still be in the store.
     pub(crate) added: Option<DateTime<Utc>>,
     shard: usize,
-    /// The second of the queue's life since which it waits at most.
+    /// The sighting was queued in this second of the queue's lifetime or later.
     since: u32,
 }
 
 impl Sighting {
-    /// One that comes out of no queue.
+    /// Returns a sighting that does not come from a queue.
     pub(crate) fn new(key: Key, at: DateTime<Utc>) -> Self {
         Self { key, at, as_of: at, added: None, shard: 0, since: 0 }
     }
@@ -55,12 +56,12 @@ pub(crate) struct Ended {
     pub(crate) at: DateTime<Utc>,
 }
 
-/// The user's newest sightings when the user signed out or was forgotten.
+/// The newest times of a user in the queue when the user signed out or was forgotten.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cancelled {
-    /// Taken out of the queue.
+    /// Time of the queued sighting that was cancelled.
     pub(crate) queued: Option<DateTime<Utc>>,
-    /// Being written.
+    /// Time of the sighting that was being written.
     pub(crate) under_way: Option<DateTime<Utc>>,
 }
 
@@ -75,22 +76,22 @@ pub(crate) struct Counts {
     pub(crate) queued: u64,
 }
 
-/// The queued users of one recorder: each once, with the newest time.
+/// The queue of one recorder: each user once, with the newest time.
 #[derive(Debug)]
 pub(crate) struct Queue {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     capacity: usize,
-    /// After so many seconds who is kept online is seen again.
+    /// Seconds after which a guard queues its user again.
     keep_every: u32,
-    /// Of all shards, those in a batch under way included.
+    /// Number of users in all shards, including those that are being written.
     users: AtomicUsize,
     closed: AtomicBool,
-    /// Sign-outs and deletions that did not get through, and what time each was raised to.
+    /// Sign-outs and deletions that failed. Each has the time up to which a record counts as older.
     unfinished: Mutex<Vec<(Ended, DateTime<Utc>)>>,
-    made: Instant,
-    /// The second of its life in which the last flush began.
-    flushed: AtomicU32,
+    created: Instant,
+    /// The second of the queue's lifetime in which the last flush began.
+    last_flush: AtomicU32,
 }
 
 impl Queue {
@@ -103,13 +104,13 @@ impl Queue {
             users: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             unfinished: Mutex::default(),
-            made: Instant::now(),
-            flushed: AtomicU32::new(1),
+            created: Instant::now(),
+            last_flush: AtomicU32::new(1),
         }
     }
 
-    /// Queues a sighting, at a time in microseconds since 1970. No I/O, and no allocation for a user who is queued
-    /// already.
+    /// Queues a sighting, at a time in microseconds since 1970. Does no I/O, and does not allocate if the user is
+    /// queued already.
     pub(crate) fn enqueue(&self, prefix: &str, user: impl Display, micros: i64) -> Result<()> {
         let mut buffer = KeyBuffer::default();
         let key = buffer.key(prefix, user)?;
@@ -122,7 +123,7 @@ impl Queue {
         shard.counts.seen += 1;
         if shard.raise(hash, key, micros, as_of) {
             shard.counts.coalesced += 1;
-        } else if self.closed.load(Ordering::Relaxed) || !self.take_place() {
+        } else if self.closed.load(Ordering::Relaxed) || !self.reserve_place() {
             shard.counts.dropped += 1;
         } else {
             let entry = Entry { key: Key::from(key), micros, as_of, added: 0, since: 0 };
@@ -130,7 +131,7 @@ impl Queue {
         }
     }
 
-    /// Queues a sighting now, and again from time to time for as long as the guard lives.
+    /// Queues a sighting now, and again every `keep_every` seconds for as long as the guard lives.
     pub(crate) fn keep_online(&self, prefix: &str, user: impl Display, micros: i64) -> Result<OnlineGuard> {
         let mut buffer = KeyBuffer::default();
         let key = buffer.key(prefix, user)?;
@@ -150,12 +151,12 @@ impl Queue {
         Ok(OnlineGuard { kept: Some(kept) })
     }
 
-    /// Of its life, from 1 on.
+    /// Returns the current second of the queue's lifetime. The first one is 1.
     fn second(&self) -> u32 {
-        u32::try_from(self.made.elapsed().as_secs()).unwrap_or(u32::MAX - 1) + 1
+        u32::try_from(self.created.elapsed().as_secs()).unwrap_or(u32::MAX - 1) + 1
     }
 
-    fn take_place(&self) -> bool {
+    fn reserve_place(&self) -> bool {
         let taken = self.users.fetch_add(1, Ordering::Relaxed) < self.capacity;
         if !taken {
             self.users.fetch_sub(1, Ordering::Relaxed);
@@ -163,8 +164,9 @@ impl Queue {
         taken
     }
 
-    /// A handle of the tracker writes a sighting itself: what is queued must not set it back. Beside one that is being
-    /// written, and may be taken back, it is queued too.
+    /// Raises the user's queued sighting to one that the tracker is about to write itself, so that the queue does not
+    /// move the record back. If the user is being written instead, queues this sighting too, because that write may be
+    /// taken back.
     fn seen_directly(&self, key: &Key, at: DateTime<Utc>) {
         let (hash, mut shard) = self.shard_of(key.as_str());
         let micros = at.timestamp_micros();
@@ -174,7 +176,7 @@ impl Queue {
         }
     }
 
-    /// Cancels the user's queued sighting.
+    /// Cancels the user's queued sighting and ends the user's guards.
     fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> Cancelled {
         let (hash, mut shard) = self.shard_of(key.as_str());
         let queued = shard.remove(hash, key.as_str());
@@ -186,38 +188,39 @@ impl Queue {
         Cancelled { queued, under_way: shard.under_way(hash, key.as_str()) }
     }
 
-    /// The newest time of the user that is queued or being written.
+    /// Returns the user's newest time that is queued or being written.
     fn seen(&self, key: &str) -> Option<DateTime<Utc>> {
         let (hash, shard) = self.shard_of(key);
         shard.seen(hash, key)
     }
 
-    /// Begins a flush: gives everyone who is queued, and who has ended since the last flush, in that order. A user who is
-    /// in both was seen after that. What has waited for over a day is dropped.
+    /// Begins a flush. Returns all queued sightings, and the sign-outs and deletions since the last flush began. A user
+    /// in both was seen after the sign-out or deletion. Drops sightings that were queued for over a day.
     pub(crate) fn take(&self) -> (Vec<Sighting>, Vec<Ended>) {
         self.take_at(Utc::now, self.second())
     }
 
     fn take_at(&self, clock: impl Fn() -> DateTime<Utc>, second: u32) -> (Vec<Sighting>, Vec<Ended>) {
         let (mut batch, mut ended) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
-        let flushed = self.flushed.swap(second, Ordering::Relaxed);
+        let last_flush = self.last_flush.swap(second, Ordering::Relaxed);
         for (number, shard) in self.shards.iter().enumerate() {
             let mut shard = lock(shard);
-            // Read here: a sighting that came since the flush began is not ahead.
+            // The clock is read under the lock, so that a sighting queued after the flush began is not ahead of it.
             let now = clock();
-            for (key, as_of) in shard.due(&self.hasher, second, self.keep_every) {
+            for (key, as_of) in shard.due_renewals(&self.hasher, second, self.keep_every) {
                 let hash = shard::hash(&self.hasher, key.as_str());
                 self.add(&mut shard, hash, key.as_str(), now.timestamp_micros(), as_of);
             }
             let mut dropped = 0;
             for entry in shard.take(&mut ended) {
-                let since = if entry.since == 0 { flushed } else { entry.since };
+                let since = if entry.since == 0 { last_flush } else { entry.since };
                 let waited = TimeDelta::seconds(i64::from(second - since) + 1);
                 if waited > TOMBSTONE_TIMEOUT {
                     dropped += 1;
                     continue;
                 }
-                // Ahead if the clock was when it was noted, and was set right since: then no later than it was.
+                // A time in the future comes from a clock that was ahead when the sighting was queued, and that was
+                // corrected since. It is replaced by a time that is no later than the real one.
                 let time = |micros| {
                     let time = shard::time(micros);
                     if time <= now { time } else { now - waited }
@@ -240,17 +243,17 @@ impl Queue {
         (batch, ended)
     }
 
-    /// Ends the flush: what was taken is written, dropped or back.
+    /// Ends the flush. All its sightings have been written, cancelled, dropped or queued again.
     pub(crate) fn end_flush(&self) {
         self.shards.iter().for_each(|shard| lock(shard).end_batch());
     }
 
-    /// These are in the store. Consecutive ones of a batch share a lock.
+    /// Counts sightings that are in the store. Consecutive sightings of a shard take its lock once.
     pub(crate) fn written(&self, written: &[Sighting]) {
         self.settled(written, |counts| &mut counts.written);
     }
 
-    /// A sign-out or a `forget` came after these.
+    /// Counts sightings that a later sign-out or `forget` has cancelled, and ends their users' guards.
     pub(crate) fn cancelled(&self, cancelled: &[Sighting]) {
         for sighting in cancelled {
             lock(&self.shards[sighting.shard]).end_guards(&sighting.key, sighting.as_of.timestamp_micros());
@@ -267,12 +270,12 @@ impl Queue {
         self.users.fetch_sub(sightings.len(), Ordering::Relaxed);
     }
 
-    /// Queues this one again, which was not written, unless it was cancelled meanwhile.
+    /// Queues a sighting again that was not written, unless it was cancelled meanwhile.
     pub(crate) fn requeue(&self, sighting: Sighting) {
         let micros = sighting.at.timestamp_micros();
         let (hash, mut shard) = self.shard_of(sighting.key.as_str());
         shard.settled(1);
-        // What may stand in the store already is looked at once more.
+        // If its record may be in the store already, the sighting is queued even so, to check the record again.
         if sighting.added.is_none() && shard.has_ended_since(&sighting.key, micros) {
             shard.counts.cancelled += 1;
         } else {
@@ -292,7 +295,8 @@ impl Queue {
         self.users.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A sign-out or a `forget` did not get through: the writer makes up for it. What is not after `until` is from before.
+    /// Passes a failed sign-out or `forget` to the writer, which retries it. A record of `until` or earlier counts as
+    /// older.
     pub(crate) fn retry(&self, ended: Ended, until: DateTime<Utc>) {
         let mut unfinished = lock(&self.unfinished);
         if unfinished.len() < self.capacity {
@@ -304,7 +308,7 @@ impl Queue {
         std::mem::take(&mut *lock(&self.unfinished))
     }
 
-    /// Queues nothing more.
+    /// Closes the queue. Later sightings are dropped.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -319,7 +323,7 @@ impl Queue {
 
     fn shard_of(&self, key: &str) -> (u64, MutexGuard<'_, Shard>) {
         let hash = shard::hash(&self.hasher, key);
-        // The table inside goes by the low and the highest bits.
+        // The shard's hash table uses the low and the highest bits.
         (hash, lock(&self.shards[(hash >> 40) as usize % SHARDS]))
     }
 }
@@ -335,7 +339,7 @@ impl Counts {
     }
 }
 
-/// The queues of one tracker's recorders: none as a rule, or one.
+/// The queues of one tracker's recorders: usually none or one.
 #[derive(Debug, Default)]
 pub(crate) struct Queues(RwLock<Vec<Weak<Queue>>>);
 
@@ -350,7 +354,7 @@ impl Queues {
         self.each(|queue| queue.seen_directly(key, at));
     }
 
-    /// Cancels the user's queued sightings.
+    /// Cancels the user's queued sightings and ends the user's guards.
     pub(crate) fn cancel(&self, key: &Key, kind: Kind, at: DateTime<Utc>) -> Cancelled {
         let mut all = Cancelled::default();
         self.each(|queue| {
@@ -360,24 +364,24 @@ impl Queues {
         all
     }
 
-    /// A sign-out or a `forget` did not get through.
+    /// Passes a failed sign-out or `forget` to the writers, which retry it.
     pub(crate) fn retry(&self, ended: &Ended, until: DateTime<Utc>) {
         self.each(|queue| queue.retry(ended.clone(), until));
     }
 
-    /// The newest time of the user that is queued or being written.
+    /// Returns the user's newest time that is queued or being written.
     pub(crate) fn last_seen(&self, key: &str) -> Option<DateTime<Utc>> {
         let mut seen = None;
         self.each(|queue| seen = seen.max(queue.seen(key)));
         seen
     }
 
-    /// By their places, of those who have any.
+    /// Returns the newest time of each user who is queued or being written, with the index of the user's key.
     pub(crate) fn last_seen_of(&self, keys: &Keys) -> Vec<(u32, DateTime<Utc>)> {
         let mut seen: Vec<(u32, DateTime<Utc>)> = Vec::new();
         self.each(|queue| {
             if queue.users.load(Ordering::Relaxed) > 0 {
-                let seen_here = |place| Some((place, queue.seen(keys.get(place))?));
+                let seen_here = |index| Some((index, queue.seen(keys.get(index))?));
                 seen.extend((0..keys.len() as u32).filter_map(seen_here));
             }
         });
@@ -391,7 +395,7 @@ impl Queues {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while one is held.
+    // Nothing panics while a lock is held, so the data behind it is consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -403,7 +407,7 @@ mod tests {
         queue.enqueue("seen_", user, at.timestamp_micros()).unwrap();
     }
 
-    /// The next flush, in that second of the queue's life.
+    /// Returns the sightings of the next flush, in this second of the queue's lifetime.
     fn flush(queue: &Queue, now: DateTime<Utc>, second: u32) -> Vec<Sighting> {
         queue.take_at(|| now, second).0
     }
@@ -414,7 +418,7 @@ mod tests {
         let right_again = |later| noted + TimeDelta::seconds(later);
         flush(&queue, noted - TimeDelta::seconds(1), 100);
         note(&queue, "alice", noted + TimeDelta::hours(1));
-        // Not written twice, and then in the second after it was noted, or ten later.
+        // Two flushes try to write the sighting, 1 s and 11 s after it was queued, and fail.
         for (second, later) in [(102, 1), (112, 11)] {
             let [sighting] = <[Sighting; 1]>::try_from(flush(&queue, right_again(later), second)).unwrap();
             assert!(sighting.at <= noted && noted - sighting.at <= TimeDelta::seconds(3), "{sighting:?}");

@@ -1,4 +1,4 @@
-//! What the tracker asks of a store: one process's memory, or memcached.
+//! The store behind a tracker: the memory of this process, or memcached.
 
 mod memory;
 #[cfg(test)]
@@ -21,8 +21,8 @@ use memory::Memory;
 #[cfg(test)]
 use step::step;
 
-/// A clone is a handle on the same store. What takes a [`Link`] is run through by a thread with
-/// [`run_through`](crate::memcached::run_through), or awaited by a task.
+/// A handle on a store. A clone is a handle on the same store. A thread runs the methods that take a [`Link`] with
+/// [`run_through`](crate::memcached::run_through), and a task awaits them.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
     Memory(Arc<Memory>),
@@ -41,7 +41,7 @@ impl Store {
         })
     }
 
-    /// The same store for work in the background, which can wait longer for a server.
+    /// Returns a handle on the same store for background work, which waits longer for a server.
     pub(crate) fn with_background_timeout(&self) -> Self {
         match self {
             Self::Memory(memory) => Self::Memory(memory.clone()),
@@ -49,7 +49,7 @@ impl Store {
         }
     }
 
-    /// What `read` makes of the value, if there is one.
+    /// Returns what `read` makes of the value, or `None` if there is no value.
     pub(crate) async fn get<L: Link, T>(
         &self,
         key: &Key,
@@ -61,8 +61,9 @@ impl Store {
         }
     }
 
-    /// One answer a key, in order, in one round trip to all servers together for each
-    /// [`BATCH_MAX`](crate::memcached::BATCH_MAX). `read` is given its place; with a cas if that is asked for.
+    /// Returns one answer per key, in order: what `read` makes of the key's index and its value, or `None` if there is
+    /// no value. With `cas`, values have a CAS token. One round trip to all servers together reads up to
+    /// [`BATCH_MAX`](crate::memcached::BATCH_MAX) keys of each.
     pub(crate) async fn get_many<L: Link, T>(
         &self,
         keys: &Keys,
@@ -78,7 +79,7 @@ impl Store {
         }
     }
 
-    /// A value with its cas.
+    /// Returns a value with its CAS token.
     pub(crate) async fn item<L: Link>(&self, key: &Key) -> Result<Option<Item>> {
         match self {
             Self::Memory(memory) => step(|| memory.get(key.as_str(), Item::new)).await,
@@ -86,7 +87,7 @@ impl Store {
         }
     }
 
-    /// What is known of an item beside its value; to be asked before that is read.
+    /// Returns an item's metadata. Call this before reading the value, because reading changes the metadata.
     pub(crate) async fn detail<L: Link>(&self, key: &Key) -> Result<Detail> {
         match self {
             Self::Memory(memory) => Ok(memory.detail(key)),
@@ -94,7 +95,7 @@ impl Store {
         }
     }
 
-    /// Returns whether it was written: `false` if [`When`](crate::memcached::When) did not hold.
+    /// Writes a value. Returns `false` if its condition [`When`](crate::memcached::When) was not met.
     pub(crate) async fn set<L: Link>(&self, write: &Write) -> Result<bool> {
         match self {
             Self::Memory(memory) => step(|| memory.set(write)).await,
@@ -102,7 +103,7 @@ impl Store {
         }
     }
 
-    /// One answer a write, in order.
+    /// Performs the writes and returns one result per write, in order.
     pub(crate) async fn set_many<L: Link>(&self, writes: &[Write]) -> Vec<Result<bool>> {
         match self {
             Self::Memory(memory) => {
@@ -114,7 +115,7 @@ impl Store {
         }
     }
 
-    /// Returns whether there was a record; with a [`cas`](Item::cas), whether it was still that one.
+    /// Deletes a record, with a [`cas`](Item::cas) only if it is unchanged. Returns whether it was deleted.
     pub(crate) async fn delete<L: Link>(&self, key: &Key, cas: Option<u64>) -> Result<bool> {
         match self {
             Self::Memory(memory) => step(|| memory.delete(key, cas)).await,
@@ -122,14 +123,14 @@ impl Store {
         }
     }
 
-    /// Asks servers whose circuit is open whether they are back.
+    /// Probes each server whose circuit is open, and closes the circuit if the server answers.
     pub(crate) fn probe(&self) {
         if let Self::Memcached(memcached) = self {
             memcached.probe();
         }
     }
 
-    /// The server that holds the key, as the settings name it.
+    /// Returns the server that holds the key, as the settings name it.
     pub(crate) fn server_of(&self, key: &Key) -> &str {
         match self {
             Self::Memory(_) => "memory:",
@@ -137,7 +138,7 @@ impl Store {
         }
     }
 
-    /// The servers that can be asked for a list of keys, or for their log; none for a store in memory.
+    /// Returns the servers that can list their keys or stream their log; none for an in-memory store.
     #[cfg(feature = "who")]
     pub(crate) fn remotes(&self) -> Vec<Remote> {
         match self {
@@ -146,7 +147,7 @@ impl Store {
         }
     }
 
-    /// The keys that are in this process; none for memcached.
+    /// Calls `f` with each key of an in-memory store. Does nothing for memcached.
     #[cfg(feature = "who")]
     pub(crate) fn each_key(&self, f: impl FnMut(&Key)) {
         if let Self::Memory(memory) = self {
@@ -154,7 +155,8 @@ impl Store {
         }
     }
 
-    /// Calls `hook` with each key that is stored or deleted in this process, as long as it lives.
+    /// Calls `hook` with each key that is stored in or deleted from an in-memory store, until the hook is dropped. Does
+    /// nothing for memcached.
     #[cfg(feature = "who")]
     pub(crate) fn hook(&self, hook: std::sync::Weak<Hook>) {
         if let Self::Memory(memory) = self {
@@ -170,7 +172,7 @@ impl Store {
     }
 }
 
-/// One operation on the store in memory.
+/// Runs one operation on the in-memory store.
 #[cfg(not(test))]
 async fn step<T>(operation: impl FnOnce() -> T) -> Result<T> {
     Ok(operation())

@@ -1,4 +1,4 @@
-//! Links of threads: a TCP or Unix socket, and the encryption on it if there is any.
+//! The blocking [`Link`]: a TCP or Unix socket, with TLS if the settings ask for it.
 
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ use super::{
     pool::{Idle, State},
 };
 
-/// After so much silence the system asks whether the other side is still there.
+/// Idle time after which the system sends TCP keepalive probes.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Blocking {
@@ -27,21 +27,22 @@ pub(crate) struct Blocking {
     tls: Option<Box<rustls::ClientConnection>>,
 }
 
-/// A socket whose reads and writes end by the deadline. Under TLS one of a caller's may be several of the socket's.
+/// A socket whose reads and writes share a deadline: with TLS, one call may need several reads and writes.
 struct Timed {
     socket: Arc<Socket>,
     deadline: Instant,
-    /// The socket's timeouts, for reads and for writes.
-    armed: [Duration; 2],
+    /// Timeouts that are set on the socket, indexed by [`Direction`].
+    timeouts: [Duration; 2],
 }
 
 impl Timed {
-    /// Sets the socket's timeout, if it is off by more than an eighth: as a rule it stands from the call before.
-    fn arm(&mut self, way: Way) -> io::Result<()> {
-        let (left, armed) = (left(self.deadline)?, &mut self.armed[way as usize]);
-        if armed.abs_diff(left) > *armed / 8 {
-            self.socket.set_timeout(way, left)?;
-            *armed = left;
+    /// Sets the socket's timeout to the time left, if the current timeout differs by more than an eighth. It rarely
+    /// does after a previous call, which saves a system call.
+    fn update_timeout(&mut self, direction: Direction) -> io::Result<()> {
+        let (left, current) = (left(self.deadline)?, &mut self.timeouts[direction as usize]);
+        if current.abs_diff(left) > *current / 8 {
+            self.socket.set_timeout(direction, left)?;
+            *current = left;
         }
         Ok(())
     }
@@ -49,14 +50,14 @@ impl Timed {
 
 impl Read for Timed {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.arm(Way::Read)?;
+        self.update_timeout(Direction::Read)?;
         (&*self.socket).read(into)
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.arm(Way::Write)?;
+        self.update_timeout(Direction::Write)?;
         (&*self.socket).write(bytes)
     }
 
@@ -68,7 +69,7 @@ impl Write for Timed {
 impl Blocking {
     fn new(socket: Socket, deadline: Instant) -> Self {
         Self {
-            timed: Timed { socket: Arc::new(socket), deadline, armed: [Duration::ZERO; 2] },
+            timed: Timed { socket: Arc::new(socket), deadline, timeouts: [Duration::ZERO; 2] },
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -79,7 +80,7 @@ impl Blocking {
         Self::new(Socket::Unix(stream), Instant::now())
     }
 
-    /// To end the connection while another thread uses it.
+    /// Returns the socket, so that another thread can shut it down.
     #[cfg(feature = "who")]
     pub(super) fn socket(&self) -> &Arc<Socket> {
         &self.timed.socket
@@ -105,7 +106,7 @@ impl Blocking {
 }
 
 impl Link for Blocking {
-    const AT_ONCE: bool = false;
+    const CONCURRENT: bool = false;
 
     async fn wait(listener: EventListener, until: Instant) -> bool {
         listener.wait_deadline(until).is_some()
@@ -121,7 +122,7 @@ impl Link for Blocking {
         #[cfg(unix)]
         {
             let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-            // If the server's queue of new connections is full, this alone ends the wait for room.
+            // `connect` waits while the server's backlog of new connections is full. Only this timeout ends that wait.
             socket.set_write_timeout(Some(left(until)?))?;
             socket.connect(&socket2::SockAddr::unix(path)?)?;
             let stream = std::os::fd::OwnedFd::from(socket).into();
@@ -173,14 +174,14 @@ impl Link for Blocking {
         }
     }
 
-    async fn look_for_end(&mut self) -> io::Result<()> {
+    async fn check_open(&mut self) -> io::Result<()> {
         let mut socket = &*self.timed.socket;
         socket.set_nonblocking(true)?;
         let looked = socket.read(&mut [0]);
         socket.set_nonblocking(false)?;
         match looked {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            // What was read is lost, so the connection is of no use any more.
+            // The server sent data without a request. One byte of it is lost now, so the connection cannot be used.
             Ok(_) => Err(ErrorKind::ConnectionReset.into()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
@@ -216,14 +217,14 @@ pub(super) fn no_unix_sockets(path: &Path) -> io::Error {
     io::Error::new(ErrorKind::Unsupported, words)
 }
 
-/// What is left of the time until then.
+/// Returns the time until the deadline, or a timeout error if it has passed.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum Direction {
     Read,
     Write,
 }
@@ -234,7 +235,7 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-/// The same call on either kind of socket.
+/// Makes the same call on either kind of socket.
 macro_rules! on_socket {
     ($self:expr, $socket:ident => $call:expr) => {
         match $self {
@@ -246,10 +247,10 @@ macro_rules! on_socket {
 }
 
 impl Socket {
-    fn set_timeout(&self, way: Way, timeout: Duration) -> io::Result<()> {
-        on_socket!(self, socket => match way {
-            Way::Read => socket.set_read_timeout(Some(timeout)),
-            Way::Write => socket.set_write_timeout(Some(timeout)),
+    fn set_timeout(&self, direction: Direction, timeout: Duration) -> io::Result<()> {
+        on_socket!(self, socket => match direction {
+            Direction::Read => socket.set_read_timeout(Some(timeout)),
+            Direction::Write => socket.set_write_timeout(Some(timeout)),
         })
     }
 

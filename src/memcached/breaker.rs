@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 /// Consecutive failures that open the circuit.
 pub(super) const FAILURES: u32 = 3;
 
-/// The first pause before a probe.
-const SHORTEST: Duration = Duration::from_millis(500);
+/// Pause before the first probe of an outage, without jitter.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest, before jitter.
-const LONGEST: Duration = Duration::from_secs(10);
+/// Longest pause before a probe, without jitter.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// Whether calls to one server go through.
+/// Decides whether calls to one server are let through.
 #[derive(Debug)]
 pub(super) struct Breaker {
     /// Failures within this window count as one, because one hiccup fails every call in flight.
@@ -34,14 +34,14 @@ impl Breaker {
         matches!(self.state, State::Open { .. })
     }
 
-    /// The server answered a call.
+    /// Resets the failure count after the server answered a call.
     pub(super) fn answered(&mut self) {
         if let State::Closed { failures, counted } = &mut self.state {
             (*failures, *counted) = (0, None);
         }
     }
 
-    /// The server failed a call. Returns whether that opens the circuit.
+    /// Counts a failed call, and returns whether it opens the circuit.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         let State::Closed { failures, counted } = &mut self.state else { return false };
         if counted.is_some_and(|at| now.saturating_duration_since(at) < self.spacing) {
@@ -55,20 +55,20 @@ impl Breaker {
         enough
     }
 
-    /// How long to wait at `now` before the next probe; `jitter` is 0 to 1, and makes it 50 % shorter to 50 %
-    /// longer, so that a site's processes do not probe in step.
+    /// Returns how long to wait at `now` before the next probe. `jitter`, from 0 to 1, makes the pause 50 % shorter to
+    /// 50 % longer. A site's processes then do not all probe at the same time.
     pub(super) fn pause(&self, now: Instant, jitter: f64) -> Duration {
         let State::Open { since } = self.state else { return Duration::ZERO };
         // Backoff depends on the length of the outage, not on the number of probes, so that recovery from a short
         // outage is always noticed quickly.
-        let (age, mut pause) = (now.saturating_duration_since(since), SHORTEST);
-        while pause < LONGEST && age >= pause * 10 {
+        let (age, mut pause) = (now.saturating_duration_since(since), MIN_PAUSE);
+        while pause < MAX_PAUSE && age >= pause * 10 {
             pause *= 2;
         }
-        pause.min(LONGEST).mul_f64(0.5 + jitter.clamp(0.0, 1.0))
+        pause.min(MAX_PAUSE).mul_f64(0.5 + jitter.clamp(0.0, 1.0))
     }
 
-    /// A probe was answered. Returns for how long the circuit was open.
+    /// Closes the circuit after a successful probe, and returns how long it was open.
     pub(super) fn close(&mut self, now: Instant) -> Duration {
         let open_for = match self.state {
             State::Open { since } => now.saturating_duration_since(since),
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(pauses, expected);
     }
 
-    /// The time until a recovered server is found, a probe's own time apart.
+    /// Bounds the time until a recovery is noticed, if a probe itself takes no time.
     #[test]
     fn recovery_is_noticed_soon() {
         arbtest(|u| {

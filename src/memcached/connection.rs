@@ -1,4 +1,4 @@
-//! A connection: one exchange at a time, each with a deadline.
+//! A connection to a server. It runs one exchange at a time, each with a deadline.
 
 use std::{
     io::{self, ErrorKind},
@@ -10,30 +10,30 @@ use super::{
     protocol::{Exchange, Failure, Next},
 };
 
-/// An answer to 500 users has about 19 KB.
+/// Initial size of the input buffer in bytes. The answer for a page of 500 users has about 19 KB.
 const BUFFER: usize = 32 * 1024;
 
-/// A buffer that grew beyond this for one answer is not kept.
+/// Largest size in bytes of an input buffer that is kept for the next answer.
 const MAX_KEPT: usize = 256 * 1024;
 
-/// How many bytes of commands are sent before their answers are read: neither side ever waits for the other to read.
-const FLIGHT: usize = 128 * 1024;
+/// Bytes of commands that are sent before their answers are read. With more, client and server could each wait for
+/// the other to read.
+const PIPELINE_MAX: usize = 128 * 1024;
 
-/// `memcached -Z` hangs after more than 16 KB.
-const TLS_FLIGHT: usize = 15 * 1024;
+/// Bytes of commands that are sent over TLS before their answers are read. `memcached -Z` hangs after more than 16 KB.
+const TLS_PIPELINE_MAX: usize = 15 * 1024;
 
-/// Why an exchange ended without its answer. The connection is of no use any more.
+/// Error of an exchange that got no answer. Its connection cannot be used any more.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) cause: Cause,
-    /// It worked before and was closed while it was idle: the exchange may run on a new one.
+    /// Whether the server closed the connection while it was idle. The exchange may then run on a new connection.
     pub(super) stale: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// No answer in time.
-    Silent,
+    TimedOut,
     Io(io::Error),
     Failure(Failure),
 }
@@ -47,8 +47,8 @@ impl From<Failure> for Cause {
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // The first is what the end of a socket timeout is called on Unix.
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Silent,
+            // Unix reports an expired socket timeout as `WouldBlock`.
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::TimedOut,
             ErrorKind::UnexpectedEof => {
                 Self::Io(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"))
             }
@@ -63,7 +63,7 @@ impl Broken {
     }
 }
 
-/// What was read and not used yet.
+/// The input buffer. `start..end` are the received bytes that are not consumed yet.
 struct Input {
     bytes: Vec<u8>,
     start: usize,
@@ -89,14 +89,15 @@ impl Input {
         }
     }
 
-    /// Room at its end, for so many bytes in all if there is any.
+    /// Returns the free space at the end of the buffer, at least one byte. If `total` unconsumed bytes do not fit,
+    /// moves the data to the front or grows the buffer first.
     fn room(&mut self, total: usize) -> &mut [u8] {
         if self.start > 0 && self.start + total > self.bytes.len() {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.start + total > self.bytes.len() {
-            // By and by, so that a server that only claims to send much gets nothing.
+            // Doubles at most, so that a server that announces a huge value has to send it before it gets the memory.
             self.bytes.resize((self.start + total).min(self.bytes.len() * 2).max(self.end + 1), 0);
         }
         &mut self.bytes[self.end..]
@@ -107,7 +108,7 @@ pub(super) struct Connection<L> {
     pub(super) link: L,
     input: Input,
     output: Vec<u8>,
-    /// It has answered before.
+    /// Whether an exchange was completed on this connection before.
     used: bool,
 }
 
@@ -132,15 +133,15 @@ impl<L: Link> Connection<L> {
         deadline: Instant,
     ) -> Result<(), Broken> {
         if self.used && !exchange.repeatable() {
-            let looked = self.link.look_for_end().await;
-            // Nothing was sent, so that it may run on another one whatever is the matter.
-            looked.map_err(|error| Broken { stale: true, cause: error.into() })?;
+            let open = self.link.check_open().await;
+            // Nothing was sent yet, so the exchange may run on a new connection, whatever the error is.
+            open.map_err(|error| Broken { stale: true, cause: error.into() })?;
         }
         let sent = self.write(exchange, deadline).await;
         sent.map_err(|error| self.broken(error, exchange))
     }
 
-    /// Reads the answer, and sends the other parts. After a timeout it can be called again, and goes on.
+    /// Reads the answer, and sends the remaining parts of the request. After a timeout, call it again to continue.
     pub(super) async fn receive(
         &mut self,
         exchange: &mut impl Exchange,
@@ -173,7 +174,7 @@ impl<L: Link> Connection<L> {
         }
     }
 
-    /// What an error means before there is anything of the answer.
+    /// Classifies an error that occurred before any part of the answer arrived.
     fn broken(&self, error: io::Error, exchange: &impl Exchange) -> Broken {
         let stale = self.used && exchange.repeatable() && L::is_closed(&error);
         Broken { stale, cause: error.into() }
@@ -181,7 +182,8 @@ impl<L: Link> Connection<L> {
 
     async fn write(&mut self, exchange: &mut impl Exchange, deadline: Instant) -> io::Result<()> {
         self.output.clear();
-        exchange.write(&mut self.output, if self.link.is_encrypted() { TLS_FLIGHT } else { FLIGHT });
+        let limit = if self.link.is_encrypted() { TLS_PIPELINE_MAX } else { PIPELINE_MAX };
+        exchange.write(&mut self.output, limit);
         self.link.send(&self.output, deadline).await
     }
 
@@ -192,20 +194,21 @@ impl<L: Link> Connection<L> {
         Ok(())
     }
 
-    /// Sends a command that is answered by lines without end, for [`line`](Self::line).
+    /// Sends a command that is answered by an endless stream of lines, to be read with [`line`](Self::line).
     #[cfg(feature = "who")]
     pub(super) async fn command(&mut self, command: &str, deadline: Instant) -> io::Result<()> {
         self.link.send(format!("{command}\r\n").as_bytes(), deadline).await
     }
 
-    /// Waits for the next line and returns how many bytes it has; at the deadline, what came of it is kept.
+    /// Waits for the next line and returns its length in bytes, with its line end. After a timeout, the part that has
+    /// arrived is kept for the next call.
     #[cfg(feature = "who")]
-    pub(super) async fn line(&mut self, longest: usize, deadline: Instant) -> io::Result<usize> {
+    pub(super) async fn line(&mut self, max_len: usize, deadline: Instant) -> io::Result<usize> {
         loop {
             let taken = super::protocol::line(self.data()).map(|(_, taken)| taken);
             let here = taken.unwrap_or(self.data().len());
-            if here > longest {
-                let words = format!("a line longer than {longest} bytes");
+            if here > max_len {
+                let words = format!("a line longer than {max_len} bytes");
                 return Err(io::Error::new(ErrorKind::InvalidData, words));
             }
             if taken.is_some() {

@@ -1,5 +1,5 @@
-//! What threads and tasks have in common. All above is written once, as async code over a [`Link`]; a thread runs it
-//! through, since its links wait in place.
+//! What blocking and async connections have in common. The client is written once, as async code over a [`Link`].
+//! A thread runs that code with [`run_through`]: the futures of a blocking link block, and are never pending.
 
 use std::{
     io,
@@ -16,12 +16,12 @@ use super::pool::{Idle, State};
 #[cfg(feature = "tls")]
 use super::tls::TlsConfig;
 
-/// A stream of bytes to a server, and how to wait.
+/// A byte stream to a server. Its methods either block a thread or suspend an async task.
 pub(crate) trait Link: Sized + Send + Sync {
-    /// Whether several futures that wait take as long as the longest.
-    const AT_ONCE: bool;
+    /// Whether [`all`](Self::all) runs its futures concurrently.
+    const CONCURRENT: bool;
 
-    /// Returns whether the listener was notified by then.
+    /// Waits for the listener, and returns whether it was notified before the deadline.
     fn wait(listener: EventListener, until: Instant) -> impl Future<Output = bool> + Send;
 
     fn tcp(address: SocketAddr, until: Instant) -> impl Future<Output = io::Result<Self>> + Send;
@@ -35,35 +35,35 @@ pub(crate) trait Link: Sized + Send + Sync {
 
     fn send(&mut self, bytes: &[u8], deadline: Instant) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// At least a byte.
+    /// Receives at least one byte, and returns how many.
     fn receive(
         &mut self,
         into: &mut [u8],
         deadline: Instant,
     ) -> impl Future<Output = io::Result<usize>> + Send;
 
-    /// An error if the server has closed the connection, or has said something without being asked.
-    fn look_for_end(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Returns an error if the server has closed the connection, or has sent data without a request.
+    fn check_open(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// The results of all: tasks wait for them at once, a thread for one after the other.
+    /// Returns the results of all futures. Tasks run them concurrently, threads one after the other.
     fn all<F: Future>(futures: Vec<F>) -> impl Future<Output = Vec<F::Output>>;
 
-    /// What only threads do: in place, or on one for blocking work.
+    /// Runs blocking work: directly in a thread, or from a task on a thread for blocking work.
     fn on_thread<T: Send + 'static>(
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = io::Result<T>> + Send;
 
-    /// Where a pool keeps those of its kind.
+    /// Returns the idle connections of this kind in a pool.
     fn idle(state: &mut State) -> &mut Vec<Idle<Self>>;
 
-    /// Whether a link that worked before may fail so because it was closed meanwhile.
+    /// Returns whether the error may mean that the connection was closed while it was idle.
     fn is_closed(error: &io::Error) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
     }
 }
 
-/// Runs what waits in place and so is never pending.
+/// Runs a future over blocking links to its end. Such a future blocks its thread, and is never pending.
 pub(crate) fn run_through<T>(future: impl Future<Output = T>) -> T {
     let (mut future, mut context) = (pin!(future), Context::from_waker(Waker::noop()));
     loop {

@@ -1,4 +1,4 @@
-//! What only the meta protocol tells, by the wire layer of the crate `memcache`: the only place that names it.
+//! Item metadata from memcached's meta protocol. The only module that uses the crate `memcache`, for its wire format.
 
 use std::{
     sync::Arc,
@@ -16,30 +16,32 @@ use super::{
 };
 use crate::{error::Result, record::Key};
 
-/// Asked on a connection of its own, since a proxy closes it, and before the value is read, which changes the answer.
-/// A server without meta commands tells nothing; one that does not answer at all need not be asked for the value.
+/// Returns an item's metadata. Call this before reading the value, because reading changes the metadata.
+///
+/// The command runs on a new connection, because a proxy closes the connection in reply. A server without meta commands
+/// gives empty metadata. Only a server that does not answer at all is an error: then the value cannot be read either.
 pub(super) fn detail(server: &Arc<Server>, key: &Key) -> Result<Detail> {
     let command = MetaCommand::new(MetaOp::Get, key.as_str()).flag("t").flag("l").flag("h");
     let Ok(request) = command.encode() else { return Ok(Detail::default()) };
     let call = server.begin_call(server.timeout)?;
     let failed = |broken, what, limit| {
         let failed = Err(server.error(broken, what, limit));
-        server.record(call, &failed, false);
+        server.record_outcome(call, &failed, false);
         failed.map(|()| Detail::default())
     };
-    let mut connection = match server.connect_beside(server.timeout) {
+    let mut connection = match server.connect_outside_pool(server.timeout) {
         Ok(connection) => connection,
         Err(broken) => return failed(broken, "connection", server.timeout / 2),
     };
     let mut answer = Lines::one(&request);
     match run_through(connection.run(&mut answer, Instant::now() + server.timeout)) {
         Ok(()) => Ok(answer.lines.first().map_or_else(Detail::default, |line| read(line.as_bytes()))),
-        Err(broken @ Broken { cause: Cause::Silent, .. }) => failed(broken, "answer", server.timeout),
+        Err(broken @ Broken { cause: Cause::TimedOut, .. }) => failed(broken, "answer", server.timeout),
         Err(_) => Ok(Detail::default()),
     }
 }
 
-/// `HD t604799 l3 h1`, or `HD t-1 l0 h0` for an item that never expires.
+/// Parses a reply such as `HD t604799 l3 h1`, or `HD t-1 l0 h0` for an item that never expires.
 fn read(line: &[u8]) -> Detail {
     let Ok(response) = MetaResponse::parse_header(line) else { return Detail::default() };
     let flag = |name: u8| {

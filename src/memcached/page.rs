@@ -1,4 +1,5 @@
-//! A page of users: all servers are written to before any is read, so that together they cost what the slowest does.
+//! Reads a page of users. Requests go to all servers before any answer is read, so a page takes as long as its slowest
+//! server.
 
 use std::{
     sync::Arc,
@@ -12,7 +13,7 @@ use super::{
     connection::{Broken, Cause},
     link::{Link, run_through},
     pool::Taken,
-    protocol::{Asked, Bits, Exchange, Get, Singly},
+    protocol::{Asked, Bits, Exchange, Get, SingleGets},
     server::{Call, Lease, Server},
 };
 use crate::{
@@ -20,41 +21,42 @@ use crate::{
     record::Keys,
 };
 
-/// For what has come and was not read yet when the time is over.
+/// Time after the deadline to read answers that have already arrived.
 const GRACE: Duration = Duration::from_millis(1);
 
-/// What one server holds of a page.
+/// The keys of a page that one server holds, with their answers.
 struct Part<'a, T> {
     server: &'a Arc<Server>,
-    /// Places on the page.
-    places: Vec<u32>,
+    /// Indexes of the keys on the page.
+    indexes: Vec<u32>,
     answers: Vec<Result<Option<T>>>,
-    /// A proxy has refused several keys together.
-    singly: bool,
+    /// Whether to request each key separately, because a proxy refused several keys together.
+    one_by_one: bool,
 }
 
 impl<T> Part<'_, T> {
-    /// This error for all that are not answered.
+    /// Answers all keys that have no answer yet with this error.
     fn fail(&mut self, error: &Error) {
-        self.answers.resize_with(self.places.len(), || Err(error.clone()));
+        self.answers.resize_with(self.indexes.len(), || Err(error.clone()));
     }
 
-    /// The places that are asked for next, and room for their answers: there is no value until one is found.
+    /// Returns the indexes of the next batch, and its answers, which are `Ok(None)` until a value is found.
     fn next_batch(&mut self) -> (&[u32], &mut [Result<Option<T>>]) {
         let before = self.answers.len();
-        let batch = &self.places[before..self.places.len().min(before + BATCH_MAX)];
+        let batch = &self.indexes[before..self.indexes.len().min(before + BATCH_MAX)];
         self.answers.resize_with(before + batch.len(), || Ok(None));
         (batch, &mut self.answers[before..])
     }
 
-    /// How the exchange of the last batch ended.
-    fn ended(&mut self, ran: Result<()>, len: usize, answered: &Bits) {
+    /// Applies the result of the last batch's exchange. If the server refused several keys together, the batch is
+    /// requested again, each key separately.
+    fn finish_batch(&mut self, ran: Result<()>, len: usize, answered: &Bits) {
         let before = self.answers.len() - len;
         if let Err(Error::Server { .. }) = ran
             && len > 1
         {
             self.answers.truncate(before);
-            self.singly = true;
+            self.one_by_one = true;
         } else if let Err(error) = ran {
             for (nth, answer) in self.answers[before..].iter_mut().enumerate() {
                 if !answered.has(nth) {
@@ -67,8 +69,8 @@ impl<T> Part<'_, T> {
 }
 
 impl Memcached {
-    /// One answer a key, in order: what `read` makes of its value, if there is one, by its place. Those that are no key are
-    /// answered as if there was none.
+    /// Returns one answer per key, in order: what `read` makes of the key's index and its value, or `None` if there is
+    /// no value. An empty key, which stands for an invalid user, is answered with `None`.
     pub(crate) async fn get_many<L: Link, T>(
         &self,
         keys: &Keys,
@@ -78,7 +80,7 @@ impl Memcached {
         let mut parts = self.parts(keys);
         match &mut parts[..] {
             [part] => self.ask_one::<L, T>(part, keys, cas, &read).await,
-            parts if L::AT_ONCE => {
+            parts if L::CONCURRENT => {
                 let asked = parts.iter_mut().map(|part| self.ask_one::<L, T>(part, keys, cas, &read));
                 L::all(asked.collect()).await;
             }
@@ -88,23 +90,24 @@ impl Memcached {
     }
 
     fn parts<T>(&self, keys: &Keys) -> Vec<Part<'_, T>> {
-        let part = |server| Part { server, places: Vec::new(), answers: Vec::new(), singly: false };
+        let part = |server| Part { server, indexes: Vec::new(), answers: Vec::new(), one_by_one: false };
         let mut parts: Vec<Part<'_, T>> = self.servers.iter().map(part).collect();
         if let [only] = &mut parts[..] {
-            only.places.reserve(keys.len());
+            only.indexes.reserve(keys.len());
         }
-        for place in 0..keys.len() as u32 {
-            let key = keys.get(place);
+        for index in 0..keys.len() as u32 {
+            let key = keys.get(index);
             if !key.is_empty() {
-                parts[self.placement.server_of(keys.home(place))].places.push(place);
+                parts[self.placement.server_of(keys.home(index))].indexes.push(index);
             }
         }
-        parts.retain(|part| !part.places.is_empty());
-        parts.iter_mut().for_each(|part| part.answers.reserve(part.places.len()));
+        parts.retain(|part| !part.indexes.is_empty());
+        parts.iter_mut().for_each(|part| part.answers.reserve(part.indexes.len()));
         parts
     }
 
-    /// In batches, each an exchange of its own. A server that is lost in the middle is not asked for the rest.
+    /// Requests one server's keys in batches, with one exchange each. If an exchange fails, all keys without an answer
+    /// fail with its error, and later batches are not requested.
     async fn ask_one<L: Link, T>(
         &self,
         part: &mut Part<'_, T>,
@@ -112,12 +115,12 @@ impl Memcached {
         cas: bool,
         read: &impl Fn(u32, Found<'_>) -> Result<T>,
     ) {
-        while part.answers.len() < part.places.len() {
-            let (server, singly) = (part.server, part.singly);
+        while part.answers.len() < part.indexes.len() {
+            let (server, one_by_one) = (part.server, part.one_by_one);
             let (batch, answers) = part.next_batch();
-            if singly {
+            if one_by_one {
                 let mut get =
-                    Singly::new(Asked::Some(keys, batch), |nth, found: Result<Found<'_>, String>| {
+                    SingleGets::new(Asked::Some(keys, batch), |nth, found: Result<Found<'_>, String>| {
                         answers[nth] = match found {
                             Ok(found) => read(batch[nth], found).map(Some),
                             Err(words) => Err(server.refused(&words)),
@@ -136,11 +139,11 @@ impl Memcached {
             });
             let ran = server.run::<L, _>(&mut get, self.patience, Get::has_answers).await;
             let (len, answered) = (get.len(), get.answered());
-            part.ended(ran, len, &answered);
+            part.finish_batch(ran, len, &answered);
         }
     }
 
-    /// The same for several servers, a batch of each at a time.
+    /// Requests the keys of several servers, in rounds of one batch per server.
     fn ask_all<T>(
         &self,
         parts: &mut [Part<'_, T>],
@@ -148,12 +151,12 @@ impl Memcached {
         cas: bool,
         read: &impl Fn(u32, Found<'_>) -> Result<T>,
     ) {
-        while parts.iter().any(|part| part.answers.len() < part.places.len()) {
-            let due = parts.iter_mut().filter(|part| part.answers.len() < part.places.len());
+        while parts.iter().any(|part| part.answers.len() < part.indexes.len()) {
+            let due = parts.iter_mut().filter(|part| part.answers.len() < part.indexes.len());
             let mut turns: Vec<Turn<'_>> = Vec::with_capacity(self.servers.len());
             let (mut exchanges, mut waiting) = (Vec::new(), Vec::new());
             for part in due {
-                if part.singly {
+                if part.one_by_one {
                     waiting.push(part);
                     continue;
                 }
@@ -164,7 +167,8 @@ impl Memcached {
                         continue;
                     }
                 };
-                // None is held while another server's is waited for: that part is asked afterwards.
+                // Waiting here would keep the other servers' connections from other callers. This part is requested
+                // after the round.
                 let Some(taken) = part.server.try_take() else {
                     waiting.push(part);
                     continue;
@@ -192,12 +196,12 @@ impl Memcached {
                 .zip(gets)
                 .map(|(turn, get)| {
                     let ran = turn.ran.unwrap_or(Ok(()));
-                    turn.server.record(turn.call, &ran, get.has_answers());
+                    turn.server.record_outcome(turn.call, &ran, get.has_answers());
                     (ran, get.len(), get.answered())
                 })
                 .collect();
             for (part, (ran, len, answered)) in exchanges.into_iter().zip(ended) {
-                part.ended(ran, len, &answered);
+                part.finish_batch(ran, len, &answered);
             }
             for part in waiting {
                 run_through(self.ask_one::<Blocking, T>(part, keys, cas, read));
@@ -206,13 +210,13 @@ impl Memcached {
     }
 }
 
-/// One server's share of a round.
+/// One server's exchange in a round.
 struct Turn<'a> {
     server: &'a Arc<Server>,
     call: Call,
-    /// Until it is opened.
+    /// The permit and idle connection from the pool; `None` once the connection is open.
     taken: Option<Taken<Blocking>>,
-    /// Until it is given back.
+    /// The open connection; `None` before it is opened and after it is given back.
     lease: Option<Lease<Blocking>>,
     ran: Option<Result<()>>,
 }
@@ -233,35 +237,36 @@ impl Turn<'_> {
     fn send(&mut self, exchange: &mut impl Exchange, deadline: Instant) {
         if let Some(lease) = &mut self.lease
             && let Err(broken) = run_through(lease.connection.send(exchange, deadline))
-            // The first read shows it too, when the others have their requests.
+            // On a stale connection the first read fails too, and the exchange is retried then. By that time, the
+            // other servers have their requests.
             && !broken.stale
         {
             self.end(Err(broken), exchange, deadline);
         }
     }
 
-    /// Reads until then, and goes on from there the next time.
+    /// Reads until the end of the time slice. The next call continues from there.
     fn receive(&mut self, exchange: &mut impl Exchange, slice: Instant, deadline: Instant) {
         let Some(lease) = &mut self.lease else { return };
         match run_through(lease.connection.receive(exchange, slice)) {
-            Err(Broken { cause: Cause::Silent, .. }) if slice < deadline => {}
+            Err(Broken { cause: Cause::TimedOut, .. }) if slice < deadline => {}
             ran => self.end(ran, exchange, deadline),
         }
     }
 
     fn end(&mut self, ran: Result<(), Broken>, exchange: &mut impl Exchange, deadline: Instant) {
         if let Some(lease) = self.lease.take() {
-            self.ran = Some(run_through(self.server.end(self.call, lease, ran, exchange, deadline)));
+            self.ran = Some(run_through(self.server.finish(self.call, lease, ran, exchange, deadline)));
         }
     }
 }
 
-/// Opens the connections that are missing: those of several servers at once, since a dial may hang.
+/// Opens the missing connections, in parallel if there are several, because connecting may hang.
 fn open(turns: &mut [Turn<'_>]) {
     if turns.iter().filter(|turn| turn.needs_to_connect()).count() > 1 {
         thread::scope(|scope| {
             for turn in turns.iter_mut().filter(|turn| turn.needs_to_connect()) {
-                // Without a thread it is opened below.
+                // If the system gives no thread, the connection is opened below.
                 let _ = thread::Builder::new().spawn_scoped(scope, || turn.open());
             }
         });
@@ -269,14 +274,14 @@ fn open(turns: &mut [Turn<'_>]) {
     turns.iter_mut().for_each(Turn::open);
 }
 
-/// Reads the answers as they come. None is waited for while another's connection could go back already: each has a
-/// slice of the time, and longer ones from round to round.
+/// Reads the answers of all servers in turn. Each server gets a time slice, so that a slow server does not keep the
+/// connections of faster ones from the pool. The slices double every round.
 fn receive<E: Exchange>(turns: &mut [Turn<'_>], exchanges: &mut [E], patience: Duration, deadline: Instant) {
     let mut slice = patience / 16;
     while turns.iter().any(|turn| turn.lease.is_some()) {
         let last = turns.iter().filter(|turn| turn.lease.is_some()).count() == 1;
         for (turn, exchange) in turns.iter_mut().zip(&mut *exchanges) {
-            // What has come is read also if another server has used up the time.
+            // An answer that has arrived is read even if another server has used up the time.
             let (now, deadline) = (Instant::now(), deadline.max(Instant::now() + GRACE));
             let until = if last { deadline } else { deadline.min(now + slice) };
             turn.receive(exchange, until, deadline);
@@ -285,18 +290,18 @@ fn receive<E: Exchange>(turns: &mut [Turn<'_>], exchanges: &mut [E], patience: D
     }
 }
 
-/// The answers of all parts, in the order of the page.
+/// Returns the answers of all parts in the order of the page.
 fn gather<T>(mut parts: Vec<Part<'_, T>>, keys: &Keys) -> Vec<Result<Option<T>>> {
     if let [part] = &mut parts[..]
-        && part.places.len() == keys.len()
+        && part.indexes.len() == keys.len()
     {
         return std::mem::take(&mut part.answers);
     }
     let mut all = Vec::with_capacity(keys.len());
     all.resize_with(keys.len(), || Ok(None));
-    for Part { places, answers, .. } in parts {
-        for (place, answer) in places.into_iter().zip(answers) {
-            all[place as usize] = answer;
+    for Part { indexes, answers, .. } in parts {
+        for (index, answer) in indexes.into_iter().zip(answers) {
+            all[index as usize] = answer;
         }
     }
     all

@@ -1,4 +1,4 @@
-//! The connections of this process to one server: those that are idle, and the limit that all callers share.
+//! The connection pool of one server: its idle connections, and a limit that all callers in this process share.
 
 use std::{
     mem,
@@ -14,7 +14,7 @@ use super::{blocking::Blocking, connection::Connection, link::Link};
 
 pub(super) struct Pool {
     pub(super) limit: usize,
-    /// A connection that was idle for as long is not used again: the network may have forgotten it.
+    /// Idle time after which a connection is closed instead of reused: the network may have dropped it silently.
     max_idle: Duration,
     state: Mutex<State>,
     released: Event,
@@ -22,10 +22,10 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// Connections that are idle or in use, and those that are about to be opened.
+    /// Number of connections that are idle, in use or about to be opened.
     open: usize,
     waiting: usize,
-    /// Connections of an earlier one are not used again.
+    /// Incremented by [`Pool::renew`]. Connections of an earlier generation are not reused.
     generation: u64,
     pub(super) blocking: Vec<Idle<Blocking>>,
     #[cfg(feature = "tokio")]
@@ -37,13 +37,13 @@ pub(crate) struct Idle<L> {
     since: Instant,
 }
 
-/// The right to have one connection, given back when it is dropped.
+/// The right to have one connection, which ends when the permit is dropped.
 pub(super) struct Permit {
     pool: Arc<Pool>,
     generation: u64,
 }
 
-/// A permit, and a connection that was idle for some time if there is one.
+/// A permit, and an idle connection with its idle time if the pool had one.
 pub(super) struct Taken<L> {
     pub(super) permit: Permit,
     pub(super) idle: Option<(Connection<L>, Duration)>,
@@ -54,12 +54,13 @@ impl Pool {
         Arc::new(Self { limit, max_idle, state: Mutex::default(), released: Event::new() })
     }
 
-    /// What is free now; `None` if others wait for it already.
+    /// Takes a permit without waiting. Returns `None` if none is free, or if other callers are waiting already.
     pub(super) fn try_take<L: Link>(self: &Arc<Self>) -> Option<Taken<L>> {
         self.take_or_wait().ok()
     }
 
-    /// First come, first served; `None` if nothing is free by then.
+    /// Takes a permit, and waits for one if necessary, first come, first served. Returns `None` if none is free before
+    /// the deadline.
     pub(super) async fn take<L: Link>(self: &Arc<Self>, until: Instant) -> Option<Taken<L>> {
         let mut waiting = match self.take_or_wait() {
             Ok(taken) => return Some(taken),
@@ -90,7 +91,7 @@ impl Pool {
         Permit { pool: self.clone(), generation: state.generation }
     }
 
-    /// Closes the idle connections; those in use are closed when they are given back.
+    /// Closes the idle connections. Connections in use are closed when they are given back.
     pub(super) fn renew(&self) {
         let mut state = self.lock();
         let old = mem::take(&mut *state);
@@ -110,7 +111,7 @@ impl Pool {
 }
 
 impl State {
-    /// `Some(None)` is the right to open one.
+    /// Returns an idle connection, `Some(None)` if a new one may be opened, or `None` at the limit.
     fn take<L: Link>(
         &mut self,
         limit: usize,
@@ -123,8 +124,8 @@ impl State {
             }
             self.open -= 1;
         }
-        // One of the other kind makes room. Those of this kind are all in use.
-        // `open` may be over the limit for a moment, where one is given back.
+        // All connections of this kind (blocking or async) are in use. At the limit, an idle one of the other kind is
+        // closed. `open` may briefly exceed the limit, while a connection is given back.
         if self.open >= limit && !self.close_idle() {
             return None;
         }
@@ -149,11 +150,11 @@ impl State {
 }
 
 impl Permit {
-    /// Keeps the connection for the next call.
+    /// Returns the connection to the pool for the next call, or closes it if the pool was renewed meanwhile.
     pub(super) fn give_back<L: Link>(self, connection: Connection<L>) {
         let mut state = self.pool.lock();
         if state.generation == self.generation {
-            // Dropping the permit below counts it down again.
+            // Dropping the permit at the end of this function decrements the count, but the connection stays open.
             state.open += 1;
             L::idle(&mut state).push(Idle { connection, since: Instant::now() });
         }
@@ -172,7 +173,7 @@ impl Drop for Permit {
     }
 }
 
-/// A place in the queue.
+/// A caller's place in the queue for a permit.
 struct Waiting {
     pool: Arc<Pool>,
     listener: Option<EventListener>,
@@ -193,7 +194,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
         state.waiting -= 1;
-        // Of several that were given back before this one woke up, it takes one: the next in the queue takes another.
+        // Several connections may have been given back before this caller woke up. It took one: wake the next caller.
         let more = state.waiting > 0 && state.has_free(self.pool.limit);
         drop(state);
         if more {
@@ -232,7 +233,7 @@ mod tests {
         assert!(take(&pool).is_none());
         let waiting = || pool.take_or_wait::<Blocking>().err().unwrap();
         let (mut first, mut second) = (waiting(), waiting());
-        // Both before the first one wakes up.
+        // Both are given back before the first caller wakes up.
         held.into_iter().for_each(|taken| taken.permit.give_back(connection()));
         let wakes = |waiting: &mut Waiting| {
             waiting.listener.take().unwrap().wait_deadline(Instant::now() + Duration::from_secs(10)).unwrap();
@@ -279,14 +280,14 @@ mod tests {
                 });
             }
         });
-        // None was closed.
+        // Every connection was reused: none was closed and replaced by a new one.
         assert!(open.into_inner() <= LIMIT);
         assert!(pool.lock().open <= LIMIT);
     }
 
     #[test]
     fn a_count_over_the_limit_opens_no_more() {
-        // While one is given back it is counted twice.
+        // A connection is counted twice while it is given back.
         let mut state = State { open: 3, ..State::default() };
         assert!(state.take::<Blocking>(2, MINUTE).is_none());
     }

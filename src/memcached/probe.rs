@@ -1,4 +1,4 @@
-//! The thread that looks after a server whose circuit is open. There is none while it is closed.
+//! The background thread that probes a server while its circuit is open.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -17,7 +17,7 @@ use super::{
     server::Server,
 };
 
-/// Starts it. It ends when the server answers, and when the sender or the server is dropped.
+/// Starts the probe thread. It ends when the server answers, or when the returned sender or the server is dropped.
 pub(super) fn start(server: &Arc<Server>) -> io::Result<Sender<()>> {
     let (ended, end) = mpsc::channel();
     let server = Arc::downgrade(server);
@@ -26,7 +26,7 @@ pub(super) fn start(server: &Arc<Server>) -> io::Result<Sender<()>> {
 }
 
 fn run(server: &Weak<Server>, end: &Receiver<()>) {
-    // Not held during a pause: the last handle of a tracker shall end this thread.
+    // The server is not held during a pause, so that dropping the tracker's last handle ends this thread.
     while let Some(pause) = server.upgrade().and_then(|server| server.pause(Instant::now(), jitter())) {
         if end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
             return;
@@ -36,12 +36,12 @@ fn run(server: &Weak<Server>, end: &Receiver<()>) {
             return;
         }
         if speaks_binary(&server, server.timeout) {
-            server.explain(BINARY);
+            server.set_cause(BINARY);
         }
     }
 }
 
-/// Lets calls through again if the server answers.
+/// Probes the server once, and closes its circuit if it answers. Returns whether it does.
 pub(super) fn probe(server: &Server) -> bool {
     let answers = answers(server);
     if answers {
@@ -50,10 +50,10 @@ pub(super) fn probe(server: &Server) -> bool {
     answers
 }
 
-/// Whether a memcached or a proxy is there that takes connections and lets us in.
+/// Returns whether a memcached or a proxy accepts a new connection, the login and a command.
 fn answers(server: &Server) -> bool {
     let mut version = Lines::one(b"version\r\n");
-    let asked = server.connect_beside(server.timeout);
+    let asked = server.connect_outside_pool(server.timeout);
     asked
         .and_then(|mut connection| run_through(connection.run(&mut version, Instant::now() + server.timeout)))
         .is_ok()
@@ -62,22 +62,23 @@ fn answers(server: &Server) -> bool {
 
 pub(super) const BINARY: &str = "it speaks the binary protocol alone: start memcached without `-B binary`";
 
-/// Whether the server answers in the binary protocol, which is why it is silent in the other.
+/// Returns whether the server answers in the binary protocol. If so, it does not answer in the text protocol.
 pub(super) fn speaks_binary(server: &Server, timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
     server
-        .connect_beside(server.timeout)
+        .connect_outside_pool(server.timeout)
         .is_ok_and(|mut connection| run_through(connection.run(&mut BinaryNoop, deadline)).is_ok())
 }
 
-/// A version, or a refusal: by a server that requires a login, or by a proxy whose backend is down. At its connection
-/// limit a server takes no calls.
+/// Returns whether the line is a version or an error reply. A server that requires a login and a proxy whose backend is
+/// down reply with an error too. `ERROR` with more text, as at the connection limit, is not enough: such a server
+/// accepts no calls.
 fn is_memcached(line: &str) -> bool {
     ["VERSION ", "CLIENT_ERROR ", "SERVER_ERROR "].iter().any(|word| line.starts_with(word))
         || line == "ERROR"
 }
 
-/// 0 to 1: std seeds its hashers at random.
+/// Returns a random number from 0 to 1, from the random seed of the standard library's hashers.
 fn jitter() -> f64 {
     f64::from((RandomState::new().hash_one(0) >> 32) as u32) / f64::from(u32::MAX)
 }

@@ -1,5 +1,5 @@
-//! The classic text protocol, without I/O: what is sent, and what the answers mean. memcached's doc/protocol.txt
-//! describes it; every memcached since 1.2.4 and its proxies speak it.
+//! The classic text protocol without I/O: encodes requests and parses answers. memcached's doc/protocol.txt describes
+//! it. Every memcached since 1.2.4 and its proxies speak it.
 
 use std::{io::Write as _, time::SystemTime};
 
@@ -9,38 +9,39 @@ use crate::{
     record::{Key, Keys},
 };
 
-/// memcached reads a larger number as a date, not as a duration: 30 days in seconds.
+/// Longest expiry as a duration: 30 days in seconds. memcached reads a larger number as a Unix time.
 const MAX_RELATIVE: u32 = 2_592_000;
 
-/// A date in the past: what is stored with it is gone at once.
+/// Expiry as a Unix time in the past: an item that is stored with it expires at once.
 const EXPIRED: u32 = MAX_RELATIVE + 1;
 
-/// No line of an answer is longer: a key has 250 bytes, and an error message is cut.
+/// Maximum length in bytes of a line of an answer. A key has at most 250 bytes, and a longer error reply is truncated.
 const MAX_LINE: usize = 2_048;
 
-/// No memcached stores a longer value.
+/// Maximum length of a value in bytes. No memcached stores a longer one.
 const MAX_VALUE: usize = 1 << 30;
 
-/// A request and the reading of its answer.
+/// A request and the parser of its answer.
 pub(super) trait Exchange {
-    /// Appends the next part of the request, of about `limit` bytes: all of it if it may be sent without reading.
+    /// Appends the next part of the request, of about `limit` bytes. Appends all of it if no answer has to be read in
+    /// between.
     fn write(&mut self, out: &mut Vec<u8>, limit: usize);
 
-    /// Takes what it can use from the beginning of the bytes that have come. `Ok` at the end of the answer.
+    /// Consumes what it can use from the start of the received bytes. Returns `Ok` at the end of the answer.
     fn read(&mut self, input: &mut &[u8]) -> Result<(), Next>;
 
-    /// Whether a second run does no harm if the first one may have arrived.
+    /// Returns whether the exchange can be repeated safely if the server may have received the first attempt.
     fn repeatable(&self) -> bool;
 }
 
-/// What an exchange needs to go on.
+/// What an exchange needs before it can continue.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// More bytes: so many in all, those that are not taken among them.
+    /// More input: this many bytes in total, including those that are not consumed yet.
     More(usize),
-    /// The next part of the request is to be sent.
+    /// The next part of the request must be sent.
     Send,
-    /// Nothing: it is over, and the connection with it.
+    /// Nothing: the exchange failed, and its connection cannot be used any more.
     Failed(Failure),
 }
 
@@ -50,12 +51,12 @@ impl From<Failure> for Next {
     }
 }
 
-/// An answer that is none to what was asked.
+/// A reply that does not answer the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The server's words: `ERROR`, `CLIENT_ERROR ..` or `SERVER_ERROR ..`.
+    /// The server's error reply: `ERROR`, `CLIENT_ERROR ..` or `SERVER_ERROR ..`.
     Refused(String),
-    /// What memcached does not say, or not to this.
+    /// Anything else, as a text for the error. memcached never sends it, or not in reply to this request.
     Unexpected(String),
 }
 
@@ -72,14 +73,14 @@ impl Failure {
     }
 }
 
-/// The first line without its end, and how many bytes it takes; `None` if it is not whole.
+/// Returns the first line without its end, and its length in bytes including its end; `None` if it is incomplete.
 pub(super) fn line(input: &[u8]) -> Option<(&[u8], usize)> {
     let end = input.iter().position(|&byte| byte == b'\n')?;
     let line = &input[..end];
     Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1))
 }
 
-/// Takes a line, which is the same in whatever pieces it comes.
+/// Consumes a line. The result does not depend on the pieces in which the line arrives.
 fn take_line<'i>(input: &mut &'i [u8]) -> Result<&'i [u8], Next> {
     match line(input) {
         Some((line, taken)) if taken <= MAX_LINE => {
@@ -92,7 +93,7 @@ fn take_line<'i>(input: &mut &'i [u8]) -> Result<&'i [u8], Next> {
 }
 
 fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
-    // Rust takes a plus sign too.
+    // `parse` would accept a plus sign too.
     digits.first().filter(|first| first.is_ascii_digit())?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
@@ -101,7 +102,7 @@ fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Asked<'a> {
     One(&'a str),
-    /// Those of the indexes.
+    /// The keys at these indexes.
     Some(&'a Keys, &'a [u32]),
 }
 
@@ -120,28 +121,28 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Whether the text begins with a key and a space.
+    /// Returns whether the text starts with the key at this index and a space.
     fn is(self, nth: usize, text: &[u8]) -> bool {
         let key = self.key(nth);
         text.starts_with(key) && text.get(key.len()) == Some(&b' ')
     }
 }
 
-/// A value where it lies in what was read.
+/// A value, borrowed from the input buffer or from the in-memory store.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found<'a> {
     pub(crate) flags: u32,
     pub(crate) bytes: &'a [u8],
-    /// 0 if it was not asked for, and from a server without.
+    /// CAS token; 0 if it was not requested, or if the server does not support CAS.
     pub(crate) cas: u64,
 }
 
-/// `get`, or `gets`, of keys: tells of each that is found, by its place among those asked for.
+/// `get` or `gets` of several keys. Calls `found` for each value, with the index of its key in the request.
 pub(super) struct Get<'a, F> {
     asked: Asked<'a>,
     cas: bool,
     found: F,
-    /// Where the next answer is looked for: servers answer in the order of the request, proxies nearly.
+    /// Index of the key that is expected next. Servers answer in the order of the request, and proxies nearly do.
     next: usize,
     answered: Bits,
 }
@@ -159,13 +160,14 @@ impl<'a, F: FnMut(usize, Found<'_>)> Get<'a, F> {
         self.next > 0
     }
 
-    /// Which of the keys were found so far.
+    /// Returns which keys have been found so far.
     pub(super) fn answered(self) -> Bits {
         self.answered
     }
 
-    /// The place of a key that was asked for and not answered yet.
-    fn place(&mut self, rest: &[u8]) -> Option<usize> {
+    /// Returns the index of the requested key with which `rest` starts, and marks it as answered. `None` if there is no
+    /// such key without an answer.
+    fn mark_answered(&mut self, rest: &[u8]) -> Option<usize> {
         let unanswered = |nth: &usize| self.asked.is(*nth, rest) && !self.answered.has(*nth);
         let found = (self.next..self.asked.len()).chain(0..self.next).find(unanswered)?;
         self.answered.set(found);
@@ -174,8 +176,8 @@ impl<'a, F: FnMut(usize, Found<'_>)> Get<'a, F> {
     }
 }
 
-/// The value of the key that comes next as a rule, and what follows it: as [`take_value`], at less cost. `None` if it is
-/// another key's, or not whole.
+/// Returns the value of the key that usually comes next, and the rest of the input. It costs less than [`take_value`].
+/// `None` if the value belongs to another key or is incomplete.
 fn expected_value<'i>(input: &'i [u8], key: &[u8], cas: bool) -> Option<(Found<'i>, &'i [u8])> {
     let mut rest = input.strip_prefix(b"VALUE ")?.strip_prefix(key)?.strip_prefix(b" ")?;
     let mut number = |end: u8| {
@@ -195,7 +197,7 @@ fn expected_value<'i>(input: &'i [u8], key: &[u8], cas: bool) -> Option<(Found<'
     Some((Found { flags, bytes, cas }, rest.strip_prefix(b"\r\n")?))
 }
 
-/// Takes the line of a value and the value; `None` at the `END`. The text begins with the key.
+/// Consumes a value with its `VALUE` line, and returns `None` at `END`. The returned text starts with the key.
 fn take_value<'i>(input: &mut &'i [u8], cas: bool) -> Result<Option<(&'i [u8], Found<'i>)>, Next> {
     let mut rest = *input;
     let line = take_line(&mut rest)?;
@@ -225,7 +227,7 @@ fn take_value<'i>(input: &mut &'i [u8], cas: bool) -> Result<Option<(&'i [u8], F
 
 impl<F: FnMut(usize, Found<'_>)> Exchange for Get<'_, F> {
     fn write(&mut self, out: &mut Vec<u8>, _: usize) {
-        // Of any length: memcached answers when it has the whole line.
+        // The limit does not apply: memcached sends no answer before it has read the whole line.
         out.extend_from_slice(if self.cas { b"gets" } else { b"get" });
         for nth in 0..self.asked.len() {
             out.push(b' ');
@@ -248,10 +250,10 @@ impl<F: FnMut(usize, Found<'_>)> Exchange for Get<'_, F> {
             }
             let before = *input;
             let Some((key, found)) = take_value(input, self.cas)? else { return Ok(()) };
-            let Some(place) = self.place(key) else {
+            let Some(index) = self.mark_answered(key) else {
                 return Err(Failure::of(take_line(&mut &*before)?).into());
             };
-            (self.found)(place, found);
+            (self.found)(index, found);
         }
     }
 
@@ -260,22 +262,22 @@ impl<F: FnMut(usize, Found<'_>)> Exchange for Get<'_, F> {
     }
 }
 
-/// Each key in a `get` of its own: a proxy refuses several together if one of its backends is down. Tells of each that is
-/// found, or refused in the server's words.
-pub(super) struct Singly<'a, F> {
+/// A separate `gets` for each key: a proxy refuses several keys together if one of its backends is down. Calls
+/// `answered` for each value and for each error reply.
+pub(super) struct SingleGets<'a, F> {
     asked: Asked<'a>,
     answered: F,
-    /// How many keys are done with.
+    /// Number of keys whose answer is complete.
     pub(super) read: usize,
 }
 
-impl<'a, F: FnMut(usize, Result<Found<'_>, String>)> Singly<'a, F> {
+impl<'a, F: FnMut(usize, Result<Found<'_>, String>)> SingleGets<'a, F> {
     pub(super) fn new(asked: Asked<'a>, answered: F) -> Self {
         Self { asked, answered, read: 0 }
     }
 }
 
-impl<F: FnMut(usize, Result<Found<'_>, String>)> Exchange for Singly<'_, F> {
+impl<F: FnMut(usize, Result<Found<'_>, String>)> Exchange for SingleGets<'_, F> {
     fn write(&mut self, out: &mut Vec<u8>, _: usize) {
         for nth in self.read..self.asked.len() {
             out.extend_from_slice(b"gets ");
@@ -307,7 +309,7 @@ impl<F: FnMut(usize, Result<Found<'_>, String>)> Exchange for Singly<'_, F> {
     }
 }
 
-/// Which of some keys were answered: no allocation for up to 64.
+/// Marks which keys of a request were answered. Allocates only for more than 64 keys.
 pub(super) struct Bits {
     first: u64,
     rest: Vec<u64>,
@@ -329,11 +331,11 @@ impl Bits {
     }
 }
 
-/// What is changed on a server.
+/// A change of one item on a server.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change<'a> {
     Store(&'a Write),
-    /// With a cas: if it is unchanged.
+    /// Deletes the value, with a CAS token only if it is unchanged.
     Delete(&'a Key, Option<u64>),
 }
 
@@ -344,14 +346,14 @@ impl Change<'_> {
                 let word: &[u8] = match when {
                     When::Always => b"set ",
                     When::Absent => b"add ",
-                    // A server without CAS gives 0 and refuses it for ever.
+                    // A server without CAS reports 0 as the token, and would refuse a `cas` with it every time.
                     When::Unchanged(0) => b"replace ",
                     When::Unchanged(_) => b"cas ",
                 };
                 out.extend_from_slice(word);
                 out.extend_from_slice(key.as_str().as_bytes());
                 push_number(out, value.flags.into());
-                push_number(out, until(*expiry).into());
+                push_number(out, exptime(*expiry).into());
                 push_number(out, value.bytes.len() as u64);
                 if let When::Unchanged(cas @ 1..) = when {
                     push_number(out, *cas);
@@ -363,7 +365,7 @@ impl Change<'_> {
             Self::Delete(key, None | Some(0)) => {
                 let _ = write!(out, "delete {}\r\n", key.as_str());
             }
-            // The protocol has no conditional delete.
+            // The protocol has no conditional delete, so this stores an empty value that expires at once.
             Self::Delete(key, Some(cas)) => {
                 let _ = write!(out, "cas {} 0 {EXPIRED} 0 {cas}\r\n\r\n", key.as_str());
             }
@@ -375,7 +377,8 @@ impl Change<'_> {
     }
 }
 
-/// Appends a space and the number, at a third of what `write!` costs: a recorder does this for every user.
+/// Appends a space and the number. Costs a third of `write!`, which matters because a recorder does this for every
+/// user.
 fn push_number(out: &mut Vec<u8>, mut number: u64) {
     let (mut digits, mut first) = ([0; 20], 20);
     while first == 20 || number > 0 {
@@ -387,8 +390,8 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[first..]);
 }
 
-/// Seconds from now, or the date if they are more than memcached takes for seconds.
-fn until(expiry: u32) -> u32 {
+/// Returns the expiry as memcached expects it: as a duration up to [`MAX_RELATIVE`], and beyond that as a Unix time.
+fn exptime(expiry: u32) -> u32 {
     if expiry <= MAX_RELATIVE {
         return expiry;
     }
@@ -396,7 +399,8 @@ fn until(expiry: u32) -> u32 {
     expiry.saturating_add(u32::try_from(now.as_secs()).unwrap_or(u32::MAX))
 }
 
-/// Changes, each answered by a line. Tells of each whether it was made, or how the server refused it.
+/// Several changes, each answered by one line. Calls `answered` for each change: with whether it was made, or with the
+/// server's error reply.
 pub(super) struct Changes<'a, F> {
     changes: &'a [Change<'a>],
     answered: F,
@@ -416,7 +420,7 @@ impl<'a, F: FnMut(usize, Result<bool, String>)> Changes<'a, F> {
 
 impl<F: FnMut(usize, Result<bool, String>)> Exchange for Changes<'_, F> {
     fn write(&mut self, out: &mut Vec<u8>, limit: usize) {
-        // A second run begins with the first that has no answer.
+        // A second run starts with the first change that has no answer.
         self.sent = self.read;
         while self.sent < self.changes.len() && (self.sent == self.read || out.len() < limit) {
             self.changes[self.sent].write(out);
@@ -429,7 +433,7 @@ impl<F: FnMut(usize, Result<bool, String>)> Exchange for Changes<'_, F> {
             let answer = match take_line(input)? {
                 b"STORED" | b"DELETED" => Ok(true),
                 b"NOT_STORED" | b"EXISTS" | b"NOT_FOUND" => Ok(false),
-                // The one error after which a server is still in step.
+                // The only error reply after which the server's answers still match the commands.
                 line if line.starts_with(b"SERVER_ERROR out of memory") => {
                     Err(String::from_utf8_lossy(line).into_owned())
                 }
@@ -446,7 +450,7 @@ impl<F: FnMut(usize, Result<bool, String>)> Exchange for Changes<'_, F> {
     }
 }
 
-/// A command that is answered by one line, or by lines with a prefix and one without it, which is the last.
+/// A command that is answered by one line, or by lines with a prefix and a last line without it.
 pub(super) struct Lines<'a> {
     request: &'a [u8],
     prefix: &'static [u8],
@@ -454,12 +458,11 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Answered by one line.
+    /// Returns a command that is answered by one line.
     pub(super) fn one(request: &'a [u8]) -> Self {
         Self { request, prefix: b"", lines: Vec::new() }
     }
 
-    /// `stats`.
     pub(super) fn stats() -> Self {
         Self { request: b"stats\r\n", prefix: b"STAT ", lines: Vec::new() }
     }
@@ -489,7 +492,8 @@ impl Exchange for Lines<'_> {
     }
 }
 
-/// The no-op of the binary protocol, to tell a server that speaks nothing else (`-B binary`) from a silent one.
+/// The no-op of the binary protocol. A server that speaks only that protocol (`-B binary`) answers it, while a server
+/// that is down does not.
 #[derive(Default)]
 pub(super) struct BinaryNoop;
 

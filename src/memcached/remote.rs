@@ -1,4 +1,4 @@
-//! One server, for commands that are answered by lines without end: a listing, or its log.
+//! One server, for commands that are answered by an endless stream of lines: a listing of its keys, or its log.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use crate::{
     record::Keys,
 };
 
-/// A clone is a handle on the same server.
+/// A handle on one server. A clone is a handle on the same server.
 #[derive(Clone)]
 pub(crate) struct Remote(Arc<Server>);
 
@@ -30,25 +30,31 @@ impl Remote {
         Self(server)
     }
 
-    /// The server as the settings name it.
+    /// Returns the server as the settings name it.
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// How long one exchange may take.
+    /// Returns the timeout of one exchange.
     pub(crate) fn timeout(&self) -> Duration {
         self.0.timeout
     }
 
-    /// Opens a connection beside the pool, to the server's address as it is now; also while the circuit is open. Connecting
-    /// and each of its exchanges may take as long.
+    /// Opens a connection outside the pool, to the server's current address, even while the circuit is open. `patience`
+    /// is the timeout for connecting and for each exchange.
     pub(crate) fn connect(&self, patience: Duration) -> Result<LineConnection> {
-        let connected = self.0.connect_beside(patience);
+        let connected = self.0.connect_outside_pool(patience);
         let connection = connected.map_err(|broken| self.0.error(broken, "connection", patience / 2))?;
-        Ok(LineConnection { server: self.clone(), patience, address: self.address(), connection, line: 0 })
+        Ok(LineConnection {
+            server: self.clone(),
+            patience,
+            address: self.address(),
+            connection,
+            line_len: 0,
+        })
     }
 
-    /// Whether its name has another address by now than it had for the connection.
+    /// Returns whether the server's name has another address than when this connection was opened.
     pub(crate) fn has_moved_since(&self, connection: &LineConnection) -> bool {
         self.0.refresh(Instant::now());
         self.address() != connection.address
@@ -58,12 +64,12 @@ impl Remote {
         self.0.address.resolver()?.known()
     }
 
-    /// It answers on a new connection: if its circuit was open, calls go through again.
+    /// Closes the server's circuit if it is open, because the server has answered on a new connection.
     pub(crate) fn recovered(&self) {
         self.0.recovered();
     }
 
-    /// What the server said in place of an answer.
+    /// Returns the error for an error reply of the server.
     pub(crate) fn refused(&self, words: &str) -> Error {
         self.0.refused(words)
     }
@@ -75,17 +81,17 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// Lines as they come.
+/// A connection that is read line by line.
 pub(crate) struct LineConnection {
     pub(crate) server: Remote,
     pub(crate) patience: Duration,
     connection: Connection<Blocking>,
     address: Option<SocketAddr>,
-    /// The bytes of the line that was given out last.
-    line: usize,
+    /// Length in bytes of the line that was returned last. The next call consumes it.
+    line_len: usize,
 }
 
-/// Ends a connection while another thread reads from it.
+/// Closes a connection while another thread reads from it.
 pub(crate) struct Closer(Weak<Socket>);
 
 impl Closer {
@@ -94,7 +100,7 @@ impl Closer {
         let _ = self.0.upgrade().map(|socket| socket.shutdown());
     }
 
-    /// Whether the connection is gone.
+    /// Returns whether the connection was dropped.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.strong_count() == 0
     }
@@ -111,11 +117,11 @@ impl LineConnection {
         sent.map_err(|error| self.lost(error))
     }
 
-    /// The next line, without its end. One that is not here by the deadline is [`ErrorKind::TimedOut`]; what
-    /// came of it so far is kept, so that it can be asked for again.
-    pub(crate) fn line(&mut self, longest: usize, deadline: Instant) -> io::Result<&[u8]> {
-        self.connection.consume(std::mem::take(&mut self.line));
-        self.line = match run_through(self.connection.line(longest, deadline)) {
+    /// Returns the next line without its end. After [`ErrorKind::TimedOut`], the part that has arrived is kept for the
+    /// next call.
+    pub(crate) fn line(&mut self, max_len: usize, deadline: Instant) -> io::Result<&[u8]> {
+        self.connection.consume(std::mem::take(&mut self.line_len));
+        self.line_len = match run_through(self.connection.line(max_len, deadline)) {
             Ok(line) => line,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
             Err(error) => return Err(error),
@@ -124,22 +130,23 @@ impl LineConnection {
         Ok(line.map_or(&[][..], |(line, _)| line))
     }
 
-    /// Whether the next line has to be waited for: it is not here, or not all of it.
+    /// Returns whether the next line has not arrived completely.
     pub(crate) fn drained(&self) -> bool {
-        protocol::line(&self.connection.data()[self.line..]).is_none()
+        protocol::line(&self.connection.data()[self.line_len..]).is_none()
     }
 
-    /// One answer a key, in order: what `read` makes of its value, if there is one.
+    /// Returns one answer per key, in order: what `read` makes of the key's index and its value, or `None` if there is
+    /// no value.
     pub(crate) fn get_many<T>(
         &mut self,
         keys: &Keys,
         read: impl Fn(u32, Found<'_>) -> Result<T>,
     ) -> Result<Vec<Result<Option<T>>>> {
-        let places: Vec<u32> = (0..keys.len() as u32).collect();
-        let mut answers: Vec<Result<Option<T>>> = Vec::with_capacity(places.len());
-        answers.resize_with(places.len(), || Ok(None));
+        let indexes: Vec<u32> = (0..keys.len() as u32).collect();
+        let mut answers: Vec<Result<Option<T>>> = Vec::with_capacity(indexes.len());
+        answers.resize_with(indexes.len(), || Ok(None));
         let found = |nth: usize, found: Found<'_>| answers[nth] = read(nth as u32, found).map(Some);
-        self.run(&mut Get::new(Asked::Some(keys, &places), false, found))?;
+        self.run(&mut Get::new(Asked::Some(keys, &indexes), false, found))?;
         Ok(answers)
     }
 
@@ -150,12 +157,12 @@ impl LineConnection {
     }
 
     fn run(&mut self, exchange: &mut impl Exchange) -> Result<()> {
-        self.connection.consume(std::mem::take(&mut self.line));
+        self.connection.consume(std::mem::take(&mut self.line_len));
         let ran = run_through(self.connection.run(exchange, Instant::now() + self.patience));
         ran.map_err(|broken| self.server.0.error(broken, "answer", self.patience))
     }
 
-    /// The server is not there, or speaks something else.
+    /// Returns the error of a connection that failed, or on which the server sent something unexpected.
     pub(crate) fn lost(&self, error: io::Error) -> Error {
         let cause = Cause::from(error);
         self.server.0.error(Broken { cause, stale: false }, "answer", self.patience)

@@ -1,4 +1,4 @@
-//! Where a server's name points to, found on a thread of its own: the system's resolver knows no deadline.
+//! Resolves a server's name. Runs the system's resolver on a separate thread, because it has no timeout.
 
 use std::{
     fmt, io,
@@ -14,20 +14,20 @@ use super::link::Link;
 /// Finds the addresses of a host and port.
 pub(crate) type Lookup = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// The system's resolver.
+/// Returns the system's resolver.
 pub(super) fn system() -> Lookup {
     Arc::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
 }
 
-/// For each of several addresses of a name, to see which one takes a connection.
-const TRY: Duration = Duration::from_millis(50);
+/// Timeout for connecting to each of a name's addresses, to find one that accepts connections.
+const TRY_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Resolver {
     shared: Arc<Shared>,
-    /// An address needs no resolver.
+    /// Whether the host is a name. An IP address needs no resolver.
     is_name: bool,
-    /// A name in use is resolved again after as long.
+    /// Time after which a name in use is resolved again.
     interval: Duration,
 }
 
@@ -36,18 +36,18 @@ struct Shared {
     port: u16,
     lookup: Lookup,
     state: Mutex<State>,
-    looked: Event,
+    resolved: Event,
 }
 
 #[derive(Debug, Default)]
 struct State {
     address: Option<SocketAddr>,
-    /// When it was last resolved, or the attempt began.
-    at: Option<Instant>,
-    /// A thread resolves it; never more than one.
-    looking: bool,
+    /// When the last resolution started.
+    resolve_started: Option<Instant>,
+    /// Whether a thread resolves the name now. There is never more than one.
+    resolving: bool,
     failed: Option<(io::ErrorKind, String)>,
-    /// The address has changed, and nobody was told so far.
+    /// Whether the address has changed since the last call of [`Resolver::refresh`].
     moved: bool,
 }
 
@@ -55,21 +55,21 @@ impl Resolver {
     pub(super) fn new(host: &str, port: u16, lookup: Lookup, interval: Duration) -> Self {
         let address = host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, port));
         let state = Mutex::new(State { address, ..State::default() });
-        let shared = Arc::new(Shared { host: host.to_owned(), port, lookup, state, looked: Event::new() });
+        let shared = Arc::new(Shared { host: host.to_owned(), port, lookup, state, resolved: Event::new() });
         Self { shared, is_name: address.is_none(), interval }
     }
 
-    /// Resolves the name again if that is due, without waiting. Returns whether the address has changed since the
-    /// last time that this was asked.
+    /// Starts to resolve the name again if that is due, without waiting. Returns whether the address has changed since
+    /// the last call.
     pub(super) fn refresh(&self, now: Instant) -> bool {
         if !self.is_name {
             return false;
         }
         let mut state = self.shared.lock();
-        let due = state.at.is_some_and(|at| now.saturating_duration_since(at) >= self.interval);
+        let due = state.resolve_started.is_some_and(|at| now.saturating_duration_since(at) >= self.interval);
         if due && state.address.is_some() {
-            // Without a thread now, there is one the next time.
-            let _ = self.shared.look(&mut state, true);
+            // If the system gives no thread now, the next call tries again.
+            let _ = self.shared.start_resolving(&mut state, true);
         }
         std::mem::take(&mut state.moved)
     }
@@ -79,30 +79,30 @@ impl Resolver {
         self.shared.lock().address
     }
 
-    /// The address that is known, or the one that is found by then.
+    /// Returns the known address, or resolves the name and waits until the deadline.
     pub(super) async fn find<L: Link>(&self, until: Instant) -> io::Result<SocketAddr> {
         let known = self.shared.lock().address;
         match known {
             Some(address) => Ok(address),
-            None => self.look::<L>(until, false).await,
+            None => self.resolve::<L>(until, false).await,
         }
     }
 
-    /// Resolves the name again, and waits for that until then. The last address stays in use if the resolver does
-    /// not know, or if `keep` says so and it is still among the answers.
+    /// Resolves the name again, and waits until the deadline. Keeps the last address if the name cannot be resolved, or
+    /// if `keep` is set and the address is still among the answers.
     pub(super) async fn find_again<L: Link>(&self, until: Instant, keep: bool) -> io::Result<SocketAddr> {
         if !self.is_name {
             return self.find::<L>(until).await;
         }
-        let looked = self.look::<L>(until, keep).await;
+        let looked = self.resolve::<L>(until, keep).await;
         looked.or_else(|error| self.shared.lock().address.ok_or(error))
     }
 
-    async fn look<L: Link>(&self, until: Instant, keep: bool) -> io::Result<SocketAddr> {
+    async fn resolve<L: Link>(&self, until: Instant, keep: bool) -> io::Result<SocketAddr> {
         let listener = {
             let mut state = self.shared.lock();
-            self.shared.look(&mut state, keep)?;
-            self.shared.looked.listen()
+            self.shared.start_resolving(&mut state, keep)?;
+            self.shared.resolved.listen()
         };
         if !L::wait(listener, until).await {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "its name is still being resolved"));
@@ -126,18 +126,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a thread that resolves the name, unless there is one. It keeps the address that is in use if that is
-    /// still among the answers and `keep` says so.
-    fn look(self: &Arc<Self>, state: &mut State, keep: bool) -> io::Result<()> {
-        if state.looking {
+    /// Starts a thread that resolves the name, unless one is running. If `keep` is set, the address in use stays as
+    /// long as it is among the answers.
+    fn start_resolving(self: &Arc<Self>, state: &mut State, keep: bool) -> io::Result<()> {
+        if state.resolving {
             return Ok(());
         }
         let shared = self.clone();
-        // Not joined: a resolver may take half a minute, and holds nothing but this name.
+        // The thread is not joined: a resolver may take half a minute, and the thread holds only this name's state.
         std::thread::Builder::new()
             .name("last-seen-resolve".to_owned())
             .spawn(move || shared.resolve(keep))?;
-        (state.looking, state.at) = (true, Some(Instant::now()));
+        (state.resolving, state.resolve_started) = (true, Some(Instant::now()));
         Ok(())
     }
 
@@ -158,16 +158,16 @@ impl Shared {
             }
             Err(error) => state.failed = Some((error.kind(), error.to_string())),
         }
-        state.looking = false;
+        state.resolving = false;
         drop(state);
-        self.looked.notify(usize::MAX);
+        self.resolved.notify(usize::MAX);
     }
 }
 
-/// The first that takes a connection, or else the first: `localhost` is often `::1` too, where memcached
-/// does not listen.
+/// Returns the first address that accepts a connection, or else the first. `localhost` often resolves to `::1` too,
+/// where memcached does not listen.
 fn choose(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    let takes = |address: &&SocketAddr| TcpStream::connect_timeout(address, TRY).is_ok();
+    let takes = |address: &&SocketAddr| TcpStream::connect_timeout(address, TRY_TIMEOUT).is_ok();
     match addresses {
         [] | [_] => addresses.first().copied(),
         _ => addresses.iter().find(takes).or(addresses.first()).copied(),

@@ -1,4 +1,4 @@
-//! One server: whether calls to it go through, its connections, and the words of its errors.
+//! One server: its circuit breaker, its connections and the texts of its errors.
 
 use std::{
     fmt, io,
@@ -23,8 +23,8 @@ use crate::{
     settings::{self, Settings},
 };
 
-/// A connection that was idle for longer is looked at before it is used.
-const LOOK_AFTER: Duration = Duration::from_millis(200);
+/// Idle time after which a connection is checked before it is reused.
+const CHECK_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) struct Server {
     pub(super) name: String,
@@ -36,7 +36,8 @@ pub(super) struct Server {
 
 #[derive(Debug)]
 struct State {
-    /// Counts how often the circuit was closed again: what began before says nothing of the server now.
+    /// Counts how often the circuit has closed again. The outcome of a call that began before that is ignored, because
+    /// it says nothing about the server now.
     generation: u64,
     breaker: Breaker,
     open: Option<OpenCircuit>,
@@ -44,24 +45,24 @@ struct State {
 
 #[derive(Debug)]
 struct OpenCircuit {
-    /// What a call gets.
+    /// Error of the calls that fail fast.
     error: Arc<io::Error>,
-    /// Ends the probing when dropped.
+    /// Ends the probe thread when dropped.
     _probing: Sender<()>,
 }
 
-/// What a call gets while the circuit is open.
+/// Error of a call while the circuit is open, with the server's last error.
 #[derive(Debug, thiserror::Error)]
 #[error("not retried yet after {FAILURES} consecutive failures; last error: {}", IoText(_0))]
 struct CircuitOpen(Arc<io::Error>);
 
-/// A call that goes through.
+/// A call that the circuit breaker has let through.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     generation: u64,
-    /// For a connection: one that is free, or an address.
+    /// Deadline for a free connection, or for the address of a new one.
     until: Instant,
-    /// For the answer.
+    /// Timeout of the answer; connecting may take half of it.
     pub(super) patience: Duration,
 }
 
@@ -72,7 +73,7 @@ pub(super) struct Lease<L> {
 }
 
 impl Server {
-    /// Reads the files that its settings name.
+    /// Reads the password and certificate files that the server's settings name.
     pub(super) fn new(
         server: settings::Server,
         settings: &Settings,
@@ -89,14 +90,15 @@ impl Server {
         }))
     }
 
-    /// Resolves the name again if that is due. If the server has moved, connections to where it was are closed.
+    /// Starts to resolve the name again if that is due. If the address has changed, closes the connections to the old
+    /// address.
     pub(super) fn refresh(&self, now: Instant) {
         if self.address.resolver().is_some_and(|resolver| resolver.refresh(now)) {
             self.pool.renew();
         }
     }
 
-    /// Lets a call through, or fails it at once while the circuit is open.
+    /// Lets a call through, or returns an error at once while the circuit is open.
     pub(super) fn begin_call(&self, patience: Duration) -> Result<Call> {
         let now = Instant::now();
         self.refresh(now);
@@ -111,7 +113,7 @@ impl Server {
         }
     }
 
-    /// One exchange. `partly` tells whether some of the answers came.
+    /// Runs one exchange. `partly` returns whether some of the answers arrived.
     pub(super) async fn run<L: Link, E: Exchange>(
         self: &Arc<Self>,
         exchange: &mut E,
@@ -119,10 +121,10 @@ impl Server {
         partly: impl Fn(&E) -> bool,
     ) -> Result<()> {
         let call = self.begin_call(patience)?;
-        // That all are in use is this process's doing, and no failure of the server's.
+        // All connections in use is this process's own limit, so it does not count as a failure of the server.
         let taken = self.pool.take::<L>(call.until).await.ok_or_else(|| self.all_in_use(call))?;
         let ran = self.ask(call, taken, exchange).await;
-        self.record(call, &ran, partly(exchange));
+        self.record_outcome(call, &ran, partly(exchange));
         ran
     }
 
@@ -130,19 +132,19 @@ impl Server {
         let mut lease = self.open(call, taken).await?;
         let deadline = Instant::now() + call.patience;
         let ran = lease.connection.run(exchange, deadline).await;
-        self.end(call, lease, ran, exchange, deadline).await
+        self.finish(call, lease, ran, exchange, deadline).await
     }
 
-    /// The right to a connection, if there is one without waiting.
+    /// Takes a permit for a connection if one is free without waiting.
     pub(super) fn try_take<L: Link>(&self) -> Option<Taken<L>> {
         self.pool.try_take()
     }
 
-    /// Opens a connection if none was idle.
+    /// Returns the idle connection if it can still be used, or opens a new one.
     pub(super) async fn open<L: Link>(&self, call: Call, taken: Taken<L>) -> Result<Lease<L>> {
         let Taken { permit, idle } = taken;
         if let Some((mut connection, idle)) = idle
-            && (idle < LOOK_AFTER || connection.link.look_for_end().await.is_ok())
+            && (idle < CHECK_AFTER || connection.link.check_open().await.is_ok())
         {
             return Ok(Lease { connection, permit });
         }
@@ -157,9 +159,9 @@ impl Server {
         connected.map_err(|broken| self.error(broken, "connection", limit))
     }
 
-    /// Keeps the connection of an exchange that came to its end. If the server had closed it meanwhile, the exchange
-    /// runs once more, on a new one.
-    pub(super) async fn end<L: Link>(
+    /// Completes an exchange and returns its connection to the pool. If the server had closed that connection while it
+    /// was idle, the exchange first runs once more, on a new connection.
+    pub(super) async fn finish<L: Link>(
         &self,
         call: Call,
         mut lease: Lease<L>,
@@ -178,12 +180,12 @@ impl Server {
         Ok(())
     }
 
-    /// A connection beside the pool, to the server's address as it is now; also while the circuit is open.
-    pub(super) fn connect_beside(&self, patience: Duration) -> Result<Connection<Blocking>, Broken> {
+    /// Opens a connection outside the pool, to the server's current address, even while the circuit is open.
+    pub(super) fn connect_outside_pool(&self, patience: Duration) -> Result<Connection<Blocking>, Broken> {
         run_through(async {
             let half = patience / 2;
             if let Some(resolver) = self.address.resolver() {
-                // While it answers there, it stays there.
+                // While the circuit is closed, the server answers at its known address, so that is kept.
                 let keep = self.lock().open.is_none();
                 let found = resolver.find_again::<Blocking>(Instant::now() + half, keep).await;
                 found.map_err(Broken::new)?;
@@ -193,10 +195,10 @@ impl Server {
         })
     }
 
-    /// What no answer, or another one than was asked for, is for the caller. `what` was waited for, for `limit`.
+    /// Returns the caller's error for an exchange without a proper answer. `what` was waited for, for `limit`.
     pub(super) fn error(&self, broken: Broken, what: &str, limit: Duration) -> Error {
         match broken.cause {
-            Cause::Silent => {
+            Cause::TimedOut => {
                 let words = format!("no {what} within {}", humantime::format_duration(limit));
                 Error::unavailable(&self.name, io::Error::new(io::ErrorKind::TimedOut, words))
             }
@@ -208,7 +210,7 @@ impl Server {
         }
     }
 
-    /// What the server said in place of an answer.
+    /// Returns the error for an error reply of the server.
     pub(super) fn refused(&self, words: &str) -> Error {
         if words.starts_with("ERROR Too many open connections") {
             let source = io::Error::new(
@@ -217,7 +219,7 @@ impl Server {
             );
             return Error::unavailable(&self.name, source);
         }
-        // The second is what a `set` gets, which is taken for a login.
+        // The second is the reply to a `set`, which a server that requires a login reads as an attempt to log in.
         let wants_login = ["CLIENT_ERROR unauthenticated", "CLIENT_ERROR bad authentication token format"];
         let hint = if wants_login.iter().any(|login| words.starts_with(login)) {
             "; it requires a login, as in \"memcache://user:password@host\""
@@ -230,16 +232,16 @@ impl Server {
         )
     }
 
-    /// Our own limit on connections. It is no failure of the server's.
+    /// Returns the error of reaching `max_connections`, which is this process's own limit.
     fn all_in_use(&self, call: Call) -> Error {
         let (half, count) = (humantime::format_duration(call.patience / 2), self.pool.limit);
         let words = format!("no free connection within {half}: all {count} (max_connections) are in use");
         Error::unavailable(&self.name, io::Error::new(io::ErrorKind::TimedOut, words))
     }
 
-    /// Takes note of how a call ended. One that ran out of time with some of its answers there was slow, and its
-    /// server is not gone.
-    pub(super) fn record(self: &Arc<Self>, call: Call, ran: &Result<()>, partly: bool) {
+    /// Reports the outcome of a call to the circuit breaker. A timeout after some of the answers is not a failure: the
+    /// server is slow, but not down.
+    pub(super) fn record_outcome(self: &Arc<Self>, call: Call, ran: &Result<()>, partly: bool) {
         match ran {
             Err(Error::Unavailable { source, .. }) => {
                 if !(partly && source.kind() == io::ErrorKind::TimedOut) {
@@ -262,7 +264,7 @@ impl Server {
             return;
         }
         let Ok(probing) = probe::start(self) else {
-            // Without a thread nobody would close the circuit again.
+            // Without the probe thread nothing would close the circuit again, so it stays closed.
             state.breaker = Breaker::new(self.timeout);
             return;
         };
@@ -276,7 +278,7 @@ impl Server {
         );
     }
 
-    /// How long to wait before the next probe; `None` if the circuit is closed.
+    /// Returns how long to wait before the next probe; `None` if the circuit is closed.
     pub(super) fn pause(&self, now: Instant, jitter: f64) -> Option<Duration> {
         let state = self.lock();
         state.breaker.is_open().then(|| state.breaker.pause(now, jitter))
@@ -286,15 +288,15 @@ impl Server {
         self.lock().open.is_some()
     }
 
-    /// Has calls that fail fast say more than their last error does.
-    pub(super) fn explain(&self, words: &str) {
+    /// Replaces the cause in the error of calls that fail fast, if more is known than the last error says.
+    pub(super) fn set_cause(&self, words: &str) {
         if let Some(open) = &mut self.lock().open {
             let source = Arc::new(io::Error::new(io::ErrorKind::InvalidData, words));
             open.error = Arc::new(io::Error::new(source.kind(), CircuitOpen(source)));
         }
     }
 
-    /// The server answers: lets calls through again, on new connections.
+    /// Closes the circuit after the server has answered. Calls go through again, on new connections.
     pub(super) fn recovered(&self) {
         let mut state = self.lock();
         if state.open.take().is_none() {
@@ -303,7 +305,7 @@ impl Server {
         let down_for = state.breaker.close(Instant::now());
         state.generation += 1;
         drop(state);
-        // Some may have died silently.
+        // Some of the old connections may be dead without an error.
         self.pool.renew();
         tracing::info!(server = self.name, down_ms = down_for.as_millis() as u64, "memcached has recovered");
     }

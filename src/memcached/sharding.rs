@@ -1,5 +1,5 @@
-//! Which of several servers holds a key: six rules, each exactly as in the clients it is named for.
-//! Of three servers, a client with another rule looks for about two keys of three on the wrong one.
+//! Chooses the server of a key by one of six rules, each exactly as in the clients that it is named after.
+//! With three servers, a client with another rule looks for about two thirds of the keys on the wrong server.
 
 use std::ffi::c_char;
 use std::hash::Hasher as _;
@@ -8,54 +8,54 @@ use hash32::{Hasher as _, Murmur3Hasher};
 
 use crate::settings::{Place, Server, Sharding};
 
-/// The port that libmemcached leaves out of a server's name on the ring.
+/// Port that libmemcached leaves out of a server's name on the ring.
 const DEFAULT_PORT: u16 = 11211;
 
-/// Where keys live. Built once for a list of servers; a look-up allocates nothing.
+/// Maps keys to servers. It is built once for a list of servers; a lookup does not allocate.
 #[derive(Debug)]
 pub(super) struct Placement(Rule);
 
 #[derive(Debug)]
 enum Rule {
     Single,
-    /// Points by their place on the ring, lowest first. A key lives at the next point.
+    /// Points in order of their position on the ring. A key belongs to the first point at or after its hash.
     Ring(Vec<Point>),
-    /// The same, but a key lives at the point before it.
+    /// Points in order of their position on the ring. A key belongs to the last point at or before its hash.
     RingBackwards(Vec<Point>),
-    /// Servers by name, lowest first.
+    /// Servers in order of their names.
     Rendezvous(Vec<Node>),
     Modulo(fn(&[u8]) -> u32, usize),
 }
 
 #[derive(Debug)]
 struct Point {
-    place: u32,
+    position: u32,
     server: u32,
 }
 
 #[derive(Debug)]
 struct Node {
-    /// Has taken in `name-`; what is missing is the key.
+    /// Has hashed `name-` already, so that only the key is missing.
     hasher: Murmur3Hasher,
     server: usize,
 }
 
 impl Placement {
-    /// In list order, by their hosts as configured: a name and its address give two different rings.
+    /// Places the servers in list order, by their hosts as configured: a name and its IP address give different rings.
     pub(super) fn new(sharding: Sharding, servers: &[Server]) -> Self {
         let server = |server: &'_ Server| match &server.place {
             Place::Tcp(host, port) => (host.clone(), *port, server.weight),
-            // libmemcached's and pymemcache's name of a socket is its path.
+            // libmemcached and pymemcache name a Unix socket by its path.
             Place::Unix(path) => (path.display().to_string(), 0, server.weight),
         };
         let servers: Vec<_> = servers.iter().map(server).collect();
         Self::of(sharding, servers.iter().map(|(host, port, weight)| (host.as_str(), *port, *weight)))
     }
 
-    /// By hosts, ports and weights. Only the rings heed weights, ketama's as libmemcached does up to 65,535. An IPv6 address
-    /// may stand in brackets or not.
+    /// Places servers by host, port and weight. Only the rings use weights; ketama does so as libmemcached, up to
+    /// 65,535. An IPv6 address may be in brackets or not.
     fn of<'a>(sharding: Sharding, servers: impl Iterator<Item = (&'a str, u16, u16)>) -> Self {
-        // pymemcache, pylibmc and dalli take the brackets off before they hash; PHP is given none.
+        // pymemcache, pylibmc and dalli remove the brackets before they hash. PHP is configured without brackets.
         let servers: Vec<_> =
             servers.map(|(host, port, weight)| (host.trim_matches(['[', ']']), port, weight)).collect();
         Self(match sharding {
@@ -69,30 +69,30 @@ impl Placement {
         })
     }
 
-    /// The index of the server that holds the key.
+    /// Returns the index of the server that holds the key.
     pub(super) fn server_of(&self, key: &str) -> usize {
         match &self.0 {
             Rule::Single => 0,
             Rule::Ring(points) => {
-                let [place, ..] = words(key);
-                let next = points.partition_point(|point| point.place < place);
-                // The ring closes: behind the last point comes the first.
+                let [position, ..] = md5_words(key);
+                let next = points.partition_point(|point| point.position < position);
+                // The ring wraps around: after the last point comes the first.
                 let point = points.get(next).or_else(|| points.first());
                 point.map_or(0, |point| point.server as usize)
             }
             Rule::RingBackwards(points) => {
-                let place = crc32fast::hash(key.as_bytes());
-                let after = points.partition_point(|point| point.place <= place);
-                // Before the first point comes the last.
+                let position = crc32fast::hash(key.as_bytes());
+                let after = points.partition_point(|point| point.position <= position);
+                // The ring wraps around: before the first point comes the last.
                 let point = points[..after].last().or_else(|| points.last());
                 point.map_or(0, |point| point.server as usize)
             }
-            // The last of equals wins, and that is the greater name.
+            // Of equal hashes `max_by_key` returns the last, which has the greatest name.
             Rule::Rendezvous(nodes) => nodes
                 .iter()
                 .max_by_key(|node| {
                     let mut hasher = node.hasher.clone();
-                    feed(&mut hasher, key);
+                    hash_low_bytes(&mut hasher, key);
                     hasher.finish32()
                 })
                 .map_or(0, |node| node.server),
@@ -101,7 +101,7 @@ impl Placement {
     }
 }
 
-/// Weighted ketama as in `update_continuum` of libmemcached's hosts.cc.
+/// Returns the ring of weighted ketama, as `update_continuum` in libmemcached's hosts.cc builds it.
 fn ring(servers: &[(&str, u16, u16)]) -> Vec<Point> {
     let total: u64 = servers.iter().map(|&(.., weight)| u64::from(weight)).sum();
     let mut points = Vec::with_capacity(servers.len() * 160);
@@ -110,21 +110,22 @@ fn ring(servers: &[(&str, u16, u16)]) -> Vec<Point> {
             DEFAULT_PORT => host.to_owned(),
             _ => format!("{host}:{port}"),
         };
-        // For a server of mean weight 40 MD5s, of four points each. The mixture of precisions is
-        // part of the rule: of 25 equal servers (or 47, 50, ..) each gets 39.
+        // A server of mean weight gets 40 MD5 hashes, with four points each. The mixture of `f32` and `f64` is part of
+        // the rule: with 25 equal servers (or 47, 50, ..) each gets 39.
         let share = weight as f32 / total as f32 * 160.0 / 4.0 * servers.len() as f32;
         let groups = (f64::from(share) + 1e-10) as f32 as u32;
         for group in 0..groups {
-            let places = words(&format!("{name}-{group}"));
-            points.extend(places.map(|place| Point { place, server }));
+            let positions = md5_words(&format!("{name}-{group}"));
+            points.extend(positions.map(|position| Point { position, server }));
         }
     }
-    // Stable, as glibc's qsort: of two servers on one place the first in the list comes first.
-    points.sort_by_key(|point| point.place);
+    // The sort is stable, as glibc's qsort: of two servers at one position, the first in the list comes first.
+    points.sort_by_key(|point| point.position);
     points
 }
 
-/// dalli's `build_continuum`, in its ring.rb. Of two servers on one place Ruby's sort, which is not stable, may give either.
+/// Returns the ring of dalli, as `build_continuum` in its ring.rb builds it. Ruby's sort is not stable, so of two
+/// servers at one position dalli may choose either.
 fn dalli_ring(servers: &[(&str, u16, u16)]) -> Vec<Point> {
     let total: u64 = servers.iter().map(|&(.., weight)| u64::from(weight)).sum();
     let mut points = Vec::with_capacity(servers.len() * 160);
@@ -133,21 +134,21 @@ fn dalli_ring(servers: &[(&str, u16, u16)]) -> Vec<Point> {
         let share = servers.len() as u64 * 160 * u64::from(weight) / total;
         points.extend((0..share).map(|nth| {
             let [b0, b1, b2, b3, ..] = sha1_smol::Sha1::from(format!("{name}:{nth}")).digest().bytes();
-            Point { place: u32::from_be_bytes([b0, b1, b2, b3]), server }
+            Point { position: u32::from_be_bytes([b0, b1, b2, b3]), server }
         }));
     }
-    points.sort_by_key(|point| point.place);
+    points.sort_by_key(|point| point.position);
     points
 }
 
-/// The MD5 as four little-endian numbers. libmemcached hashes a key to the first of them.
-fn words(text: &str) -> [u32; 4] {
+/// Returns the MD5 of the text as four little-endian numbers. libmemcached hashes a key to the first of them.
+fn md5_words(text: &str) -> [u32; 4] {
     let md5 = u128::from_le_bytes(md5::compute(text).0);
     [0, 32, 64, 96].map(|shift| (md5 >> shift) as u32)
 }
 
-/// Rendezvous as in pymemcache's rendezvous.py: each server draws the murmur3 of `host:port-key`,
-/// and the highest number wins.
+/// Returns the servers for rendezvous hashing, as in pymemcache's rendezvous.py: a key belongs to the server with the
+/// highest murmur3 of `host:port-key`.
 fn nodes(servers: &[(&str, u16, u16)]) -> Vec<Node> {
     let mut names: Vec<_> =
         (0..).zip(servers).map(|(server, (host, port, _))| (node_name(host, *port), server)).collect();
@@ -156,8 +157,8 @@ fn nodes(servers: &[(&str, u16, u16)]) -> Vec<Node> {
         .into_iter()
         .map(|(name, server)| {
             let mut hasher = Murmur3Hasher::default();
-            feed(&mut hasher, &name);
-            feed(&mut hasher, "-");
+            hash_low_bytes(&mut hasher, &name);
+            hash_low_bytes(&mut hasher, "-");
             Node { hasher, server }
         })
         .collect()
@@ -167,8 +168,8 @@ fn node_name(host: &str, port: u16) -> String {
     if host.starts_with('/') { host.to_owned() } else { format!("{host}:{port}") }
 }
 
-/// pymemcache hashes the lowest eight bits of every code point, not the UTF-8.
-fn feed(hasher: &mut Murmur3Hasher, text: &str) {
+/// Hashes the lowest eight bits of every code point, as pymemcache does, and not the UTF-8.
+fn hash_low_bytes(hasher: &mut Murmur3Hasher, text: &str) {
     if text.is_ascii() {
         return hasher.write(text.as_bytes());
     }
@@ -177,9 +178,10 @@ fn feed(hasher: &mut Murmur3Hasher, text: &str) {
     }
 }
 
-/// Bob Jenkins' hash as in libhashkit's `one_at_a_time.cc`, which adds C's plain `char`s: signed on
-/// x86-64, unsigned on ARM Linux. Then so must ours be, or we and a PHP on the same machine part
-/// over keys beyond ASCII.
+/// Returns Bob Jenkins' one-at-a-time hash, as libhashkit's `one_at_a_time.cc` does.
+///
+/// libhashkit adds C's plain `char`s, which are signed on x86-64 and unsigned on ARM Linux. The same type is used here,
+/// so that PHP on the same machine finds keys beyond ASCII on the same server.
 fn one_at_a_time(key: &[u8]) -> u32 {
     let mut hash = key.iter().fold(0u32, |hash, &byte| {
         let hash = hash.wrapping_add_signed(i32::from(byte as c_char));
@@ -191,7 +193,7 @@ fn one_at_a_time(key: &[u8]) -> u32 {
     hash.wrapping_add(hash << 15)
 }
 
-/// `cmemcache_hash` of python-memcached's memcache.py.
+/// Returns the hash of `cmemcache_hash` in python-memcached's memcache.py.
 fn shifted_crc(key: &[u8]) -> u32 {
     (crc32fast::hash(key) >> 16) & 0x7fff
 }
@@ -203,7 +205,7 @@ mod tests {
 
     const ALL: [Sharding; 6] = [Ketama, Pymemcache, Libmemcached, PythonMemcached, Dalli, Gomemcache];
 
-    /// Where the keys (between blanks) live, a digit each.
+    /// Returns the server of each key as a digit. The keys are separated by spaces.
     fn places(sharding: Sharding, servers: &[(&str, u16, u16)], keys: &str) -> String {
         let placement = Placement::of(sharding, servers.iter().copied());
         let digit = |key| placement.server_of(key).to_string();
@@ -231,7 +233,7 @@ mod tests {
             };
             let (client, numbers) = row.split_once('\t').unwrap();
             let ours = places(sharding, &servers, &keys(200));
-            // The file counts servers from one.
+            // The file numbers the servers from 1.
             let ours = ours.replace('2', "3").replace('1', "2").replace('0', "1");
             assert_eq!(ours, numbers, "{client}");
             rows += 1;
@@ -239,7 +241,7 @@ mod tests {
         assert_eq!(rows, 13);
     }
 
-    /// The digits are pylibmc's and PHP's, pymemcache's and python-memcached's own answers.
+    /// The expected digits were printed by pylibmc and PHP, pymemcache and python-memcached.
     #[test]
     fn so_do_keys_beyond_ascii_and_keys_on_weighted_servers() {
         let keys = "seen_josé seen_張伟 seen_𠀀😀 seen_ł :1:seen_alice seen_weiß seen_naïve seen_Ω";
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(places(Ketama, &weighted, keys), "12212220");
         assert_eq!(places(Pymemcache, &servers, keys), "00200102");
         assert_eq!(places(PythonMemcached, &servers, keys), "20220001");
-        // Made where C's `char` is signed.
+        // The expected digits come from a machine where C's `char` is signed.
         if c_char::MIN != 0 {
             assert_eq!(places(Libmemcached, &servers, keys), "22102202");
         }
@@ -270,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_key_that_hits_a_point_lives_there() {
-        // A point is the hash of its name.
+        // A point's position is the hash of its name.
         let servers = [("a", 11211, 1), ("b", 11211, 1)];
         assert_eq!(places(Ketama, &servers, "b-0 b-1 b-2 b-3 b-4 b-5 b-6"), "1111111");
         assert_eq!(places(Ketama, &servers, "a-0 a-1 a-2 a-3 a-4 a-5 a-6"), "0000000");
@@ -281,14 +283,14 @@ mod tests {
         let (a, b) = (("c1212-17", 11211, 1), ("c1212-28", 11211, 1));
         for servers in [[a, b], [b, a]] {
             let ring = ring(&servers);
-            let at = ring.iter().filter(|point| point.place == 96_638_121);
+            let at = ring.iter().filter(|point| point.position == 96_638_121);
             assert!(at.map(|point| point.server).eq([0, 1]));
         }
     }
 
     #[test]
     fn of_two_equal_draws_the_greater_name_wins() {
-        // pymemcache sees no difference between an A and an L with a stroke, U+0141.
+        // pymemcache hashes the lowest eight bits, which are the same for an A and an L with a stroke, U+0141.
         let servers = [("cacheA", 1, 1), ("cache\u{141}", 1, 1)];
         assert_eq!(places(Pymemcache, &servers, "x y z"), "111");
     }

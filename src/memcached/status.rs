@@ -1,4 +1,4 @@
-//! What a server says of itself.
+//! What a server reports about itself.
 
 use std::{
     io,
@@ -58,14 +58,14 @@ impl Serialize for ServerStatus {
     }
 }
 
-/// On a connection of its own, to the server's address as it is now, also while the circuit is open.
+/// Asks the server on a new connection, at its current address, even while the circuit is open.
 pub(super) fn ask(server: &Server) -> ServerStatus {
     ServerStatus { server: server.name.clone(), info: info(server) }
 }
 
 fn info(server: &Server) -> Result<ServerInfo> {
     let mut connection = server
-        .connect_beside(server.timeout)
+        .connect_outside_pool(server.timeout)
         .map_err(|broken| server.error(broken, "connection", server.timeout / 2))?;
     let (started, mut version) = (Instant::now(), Lines::one(b"version\r\n"));
     let deadline = started + server.timeout;
@@ -85,7 +85,7 @@ fn info(server: &Server) -> Result<ServerInfo> {
     })?;
     let asked = Utc::now();
     let mut stats = Lines::stats();
-    // A proxy closes the connection.
+    // A proxy closes the connection in reply, so its numbers are unknown.
     let _ = run_through(connection.run(&mut stats, Instant::now() + server.timeout));
     let number = |name: &str| {
         let line = |line: &String| {

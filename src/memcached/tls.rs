@@ -1,4 +1,4 @@
-//! TLS by rustls with ring: what the settings name, read from files. The only place that makes its configuration.
+//! TLS by rustls with ring. The only module that builds rustls' configuration, from the files that the settings name.
 
 use std::{
     io::{self, ErrorKind},
@@ -21,8 +21,8 @@ use crate::{
 pub(crate) struct TlsConfig {
     files: Tls,
     server_name: ServerName<'static>,
-    /// As the files said when they were last changed.
-    read: Mutex<(Vec<Option<SystemTime>>, Arc<ClientConfig>)>,
+    /// Modification times of the files, and the configuration that was read from them.
+    loaded: Mutex<(Vec<Option<SystemTime>>, Arc<ClientConfig>)>,
 }
 
 impl TlsConfig {
@@ -39,22 +39,22 @@ impl TlsConfig {
                 "must be a DNS name or an IP address",
             )
         })?;
-        let read = Mutex::new((changed(tls), Arc::new(config(tls)?)));
-        Ok(Self { files: tls.clone(), server_name, read })
+        let loaded = Mutex::new((modified(tls), Arc::new(load(tls)?)));
+        Ok(Self { files: tls.clone(), server_name, loaded })
     }
 
-    /// The files are read again when they have changed, as renewed certificates do. While what is there cannot be
-    /// used, the one from before is.
+    /// Returns the configuration. Reads the files again if they have changed, for renewed certificates. While the
+    /// changed files cannot be used, the previous configuration stays in use.
     fn config(&self) -> Arc<ClientConfig> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = changed(&self.files);
-        if now != read.0 {
-            match config(&self.files) {
-                Ok(config) => *read = (now, Arc::new(config)),
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = modified(&self.files);
+        if now != loaded.0 {
+            match load(&self.files) {
+                Ok(config) => *loaded = (now, Arc::new(config)),
                 Err(error) => tracing::warn!(%error, "the TLS files have changed and cannot be used"),
             }
         }
-        read.1.clone()
+        loaded.1.clone()
     }
 
     pub(super) fn client(&self) -> io::Result<ClientConnection> {
@@ -75,12 +75,12 @@ fn files(tls: &Tls) -> impl Iterator<Item = &PathBuf> {
     tls.ca.iter().chain(tls.identity.iter().flat_map(|(cert, key)| [cert, key]))
 }
 
-fn changed(tls: &Tls) -> Vec<Option<SystemTime>> {
+fn modified(tls: &Tls) -> Vec<Option<SystemTime>> {
     files(tls).map(|file| file.metadata().and_then(|file| file.modified()).ok()).collect()
 }
 
-fn config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
-    // Named, so that a program with another provider in its tree does not make rustls panic.
+fn load(tls: &Tls) -> Result<ClientConfig, SettingsError> {
+    // The provider is named, because rustls panics if a program depends on several providers and none is chosen.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let refuse = |setting: &str, path: &Path, reason: String| {
         SettingsError::new("servers", format!("{setting}={}", path.display()), reason)
@@ -109,7 +109,7 @@ fn config(tls: &Tls) -> Result<ClientConfig, SettingsError> {
             config.map_err(|error| refuse("cert", cert, error.to_string()))?
         }
     };
-    // memcached with `ssl_verify_mode=2` refuses two of three resumed sessions.
+    // memcached with `ssl_verify_mode=2` refuses two of three resumed TLS sessions.
     config.resumption = Resumption::disabled();
     Ok(config)
 }

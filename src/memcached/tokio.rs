@@ -1,4 +1,4 @@
-//! Links of tasks on tokio. What is cancelled in the middle of an exchange is dropped, and its connection closed.
+//! The async [`Link`] on tokio. If a task is cancelled during an exchange, its connection is dropped and so closed.
 
 use std::{
     future::poll_fn,
@@ -35,7 +35,7 @@ impl Tokio {
     }
 }
 
-/// What connections run over.
+/// The byte stream of a connection: TCP, a Unix socket or TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
@@ -44,7 +44,7 @@ async fn until<T>(deadline: Instant, io: impl Future<Output = io::Result<T>>) ->
 }
 
 impl Link for Tokio {
-    const AT_ONCE: bool = true;
+    const CONCURRENT: bool = true;
 
     async fn wait(listener: EventListener, until: Instant) -> bool {
         timeout_at(until.into(), listener).await.is_ok()
@@ -91,7 +91,7 @@ impl Link for Tokio {
         }
     }
 
-    async fn look_for_end(&mut self) -> io::Result<()> {
+    async fn check_open(&mut self) -> io::Result<()> {
         let mut byte = [0];
         let looked = poll_fn(|context| {
             Poll::Ready(Pin::new(&mut *self.stream).poll_read(context, &mut ReadBuf::new(&mut byte)))
@@ -117,7 +117,7 @@ impl Link for Tokio {
 
     fn is_closed(error: &io::Error) -> bool {
         use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Other, UnexpectedEof};
-        // The last is how a connection fails whose runtime has ended.
+        // A connection whose runtime has ended fails with `Other`.
         matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe | Other)
     }
 }

@@ -1,4 +1,4 @@
-//! Users who are kept online while a connection of theirs is open.
+//! Keeps users online while their connections are open.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use event_listener::Event;
 /// belongs to is best closed. It keeps no recorder alive.
 #[must_use = "the user is kept online only while it lives"]
 pub struct OnlineGuard {
-    /// `None` for a user who cannot be a key, and after the recorder was closed: it does nothing.
+    /// `None` if the user is invalid or the recorder was closed: the guard then does nothing.
     pub(crate) kept: Option<Arc<Kept>>,
 }
 
@@ -48,19 +48,19 @@ impl fmt::Debug for OnlineGuard {
     }
 }
 
-/// What the guards of one user share.
+/// State that the guards of one user share.
 #[derive(Default)]
 pub(crate) struct Kept {
     ended: AtomicBool,
     event: Event,
 }
 
-/// A user who is kept online, to the queue.
+/// The queue's entry for a user who is kept online.
 pub(super) struct Renewal {
     kept: Weak<Kept>,
-    /// The user's last real sighting, in microseconds since 1970.
+    /// Time of the user's last real sighting, in microseconds since 1970.
     pub(super) as_of: i64,
-    /// The second of the queue's life in which the user is seen again.
+    /// The second of the queue's lifetime in which the user is queued again.
     pub(super) due: u32,
 }
 
@@ -69,7 +69,7 @@ impl Renewal {
         Self { kept: Arc::downgrade(kept), as_of, due }
     }
 
-    /// `None` once the last guard of the user is gone.
+    /// Returns the guards' shared state; `None` once the user's last guard is dropped.
     pub(super) fn kept(&self) -> Option<Arc<Kept>> {
         self.kept.upgrade()
     }

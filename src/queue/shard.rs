@@ -1,4 +1,4 @@
-//! One part of the queued users, under a lock of its own.
+//! A shard of the queue: some of the queued users, under one lock.
 
 use std::{
     collections::HashMap,
@@ -12,17 +12,18 @@ use hashbrown::HashTable;
 use super::{Counts, Ended, guard::Renewal};
 use crate::record::Key;
 
-/// Kept small: there is one for each queued user.
+/// A queued sighting. The type is kept small, because each queued user has one.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: Key,
-    /// Microseconds since 1970: when the user was last seen, or was last kept online by a guard.
+    /// When the user was last seen, or was last kept online by a guard, in microseconds since 1970.
     pub(super) micros: i64,
-    /// Likewise: a tombstone from then on is younger.
+    /// A tombstone of this time or later cancels the sighting; in microseconds since 1970.
     pub(super) as_of: i64,
-    /// The second of a record that was added for it and may stand; 0 if there is none.
+    /// Time of a record that an earlier attempt has added, and that may still be in the store, in Unix seconds; 0 if
+    /// there is none.
     pub(super) added: u32,
-    /// The second of the queue's life since which it waits at most; 0 if it was not taken out yet.
+    /// The sighting was queued in this second of the queue's lifetime or later; 0 before it is first taken for a flush.
     pub(super) since: u32,
 }
 
@@ -39,19 +40,19 @@ pub(super) fn time(micros: i64) -> DateTime<Utc> {
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     entries: HashTable<Entry>,
-    /// The batch that is being written: readers see it until it is.
+    /// The batch that is being written. Readers see it until the flush ends.
     under_way: HashTable<Entry>,
-    /// How many of it are neither written nor back.
+    /// Number of sightings in that batch that are not yet written, cancelled, dropped or queued again.
     unsettled: usize,
-    /// Who is kept online.
+    /// Users who are kept online by guards.
     pub(super) renewals: HashMap<Key, Renewal>,
-    /// Who signed out or was forgotten since the last flush began.
+    /// Sign-outs and deletions since the last flush began.
     ended: Vec<Ended>,
     pub(super) counts: Counts,
 }
 
 impl Shard {
-    /// Raises the times of a user who is queued already; returns whether one is.
+    /// Raises the times of a user who is queued already, and returns whether the user is.
     pub(super) fn raise(&mut self, hash: u64, key: &str, micros: i64, as_of: i64) -> bool {
         let entry = self.entries.find_mut(hash, |entry| entry.key.as_str() == key);
         entry
@@ -66,7 +67,7 @@ impl Shard {
         self.entries.insert_unique(hash, entry, |entry| self::hash(hasher, entry.key.as_str()));
     }
 
-    /// Puts back what was taken; returns whether the user was queued again meanwhile.
+    /// Puts back a sighting from the batch, and returns whether the user was queued again meanwhile.
     pub(super) fn put_back(&mut self, hash: u64, taken: Entry, hasher: &RandomState) -> bool {
         let again = self.raise(hash, taken.key.as_str(), taken.micros, taken.as_of);
         if !again {
@@ -77,24 +78,24 @@ impl Shard {
         again
     }
 
-    /// Takes the user out; returns the time that was queued.
+    /// Removes the user from the queue, and returns the time that was queued.
     pub(super) fn remove(&mut self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
         let found = self.entries.find_entry(hash, |entry| entry.key.as_str() == key).ok()?;
         Some(found.remove().0.at())
     }
 
-    /// The newest time of the user that is queued or being written.
+    /// Returns the user's newest time that is queued or being written.
     pub(super) fn seen(&self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
         let queued = self.entries.find(hash, |entry| entry.key.as_str() == key).map(Entry::at);
         queued.max(self.under_way(hash, key))
     }
 
-    /// The time of the user that is being written.
+    /// Returns the time of the user's sighting that is being written.
     pub(super) fn under_way(&self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
         self.under_way.find(hash, |entry| entry.key.as_str() == key).map(Entry::at)
     }
 
-    /// Begins a batch of all that is queued.
+    /// Begins a batch of all queued sightings, and moves the sign-outs and deletions to `ended`.
     pub(super) fn take(&mut self, ended: &mut Vec<Ended>) -> impl Iterator<Item = &Entry> {
         ended.append(&mut self.ended);
         mem::swap(&mut self.entries, &mut self.under_way);
@@ -102,7 +103,7 @@ impl Shard {
         self.under_way.iter()
     }
 
-    /// The batch is done with. Its table has the size that the next one will need, unless it is far too large by now.
+    /// Ends the batch. Keeps its table for the next batch, which needs about the same size, unless it is far too large.
     pub(super) fn end_batch(&mut self) {
         let used = self.under_way.len();
         if self.under_way.capacity() > 64.max(4 * used) {
@@ -112,7 +113,7 @@ impl Shard {
         }
     }
 
-    /// These are no longer under way.
+    /// Notes that this many sightings of the batch are written, cancelled, dropped or queued again.
     pub(super) fn settled(&mut self, count: usize) {
         self.unsettled = self.unsettled.saturating_sub(count);
     }
@@ -122,7 +123,7 @@ impl Shard {
         self.ended.push(ended);
     }
 
-    /// Ends the guards of a user whose last real sighting is not after that.
+    /// Ends the user's guards if the user's last real sighting is not after `as_of`.
     pub(super) fn end_guards(&mut self, key: &Key, as_of: i64) {
         if self.renewals.get(key).is_some_and(|renewal| renewal.as_of <= as_of)
             && let Some(renewal) = self.renewals.remove(key)
@@ -131,8 +132,9 @@ impl Shard {
         }
     }
 
-    /// Whose guards are due. Forgets those that were dropped, and takes note of who was really seen.
-    pub(super) fn due(&mut self, hasher: &RandomState, second: u32, every: u32) -> Vec<(Key, i64)> {
+    /// Returns the users whose guards are due, with the time of their last real sighting. Removes dropped guards, and
+    /// updates the last real sighting of users who are queued.
+    pub(super) fn due_renewals(&mut self, hasher: &RandomState, second: u32, every: u32) -> Vec<(Key, i64)> {
         let (entries, mut due) = (&self.entries, Vec::new());
         self.renewals.retain(|key, renewal| {
             let hash = hash(hasher, key.as_str());
@@ -149,7 +151,7 @@ impl Shard {
         due
     }
 
-    /// Whether the user signed out or was forgotten since the batch under way began, and after that.
+    /// Returns whether the user signed out or was forgotten since the batch began, at `micros` or later.
     pub(super) fn has_ended_since(&self, key: &Key, micros: i64) -> bool {
         self.ended.iter().any(|ended| ended.key == *key && micros <= ended.at.timestamp_micros())
     }
@@ -159,7 +161,7 @@ impl Shard {
     }
 }
 
-/// The bytes alone: the mark that ends a `str` is for fields that follow, and there are none.
+/// Hashes the bytes of the key. The terminator that hashing a `str` adds is needed only if other fields follow.
 pub(super) fn hash(hasher: &RandomState, key: &str) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(key.as_bytes());

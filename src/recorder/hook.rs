@@ -1,4 +1,4 @@
-//! The hook of a recorder, on a thread of its own: it may be slow, and it may panic.
+//! Runs a recorder's hook on a separate thread, because the hook may be slow and may panic.
 
 use std::{
     fmt,
@@ -11,15 +11,15 @@ use super::RecorderEvent;
 
 pub(super) type OnFlush = Box<dyn Fn(&[RecorderEvent]) + Send>;
 
-/// How many batches wait in the channel; what comes later is put together in one.
+/// Number of batches that fit in the channel. While it is full, later events are collected in one further batch.
 const BATCHES: usize = 4;
 
 pub(super) struct Hook {
     batches: Option<SyncSender<Vec<RecorderEvent>>>,
     thread: Option<JoinHandle<()>>,
-    /// What the channel had no room for.
+    /// Events for which the channel had no room.
     backlog: Vec<RecorderEvent>,
-    /// At most as many events wait in the backlog.
+    /// Maximum number of events in the backlog.
     capacity: usize,
     overrun: bool,
 }
@@ -35,7 +35,7 @@ impl Hook {
         Self { batches: Some(batches), thread, backlog: Vec::new(), capacity, overrun: false }
     }
 
-    /// Hands over the events of a flush. Never waits.
+    /// Passes the events of a flush to the hook. Never blocks.
     pub(super) fn send(&mut self, mut events: Vec<RecorderEvent>) {
         self.backlog.append(&mut events);
         if self.backlog.is_empty() {
@@ -56,7 +56,7 @@ impl Hook {
         }
     }
 
-    /// Waits until the hook has had everything.
+    /// Waits until the hook has processed all events.
     pub(super) fn close(mut self) {
         if let Some(batches) = self.batches.take()
             && !self.backlog.is_empty()
@@ -72,7 +72,7 @@ impl Hook {
 fn call(on_flush: &OnFlush, batches: &Receiver<Vec<RecorderEvent>>) {
     let mut panicked = false;
     for events in batches {
-        // The hook is called again after a panic, with other events: what it keeps is its own affair.
+        // After a panic the hook is called again, with later events. Keeping its own state valid is up to the hook.
         let failed = catch_unwind(AssertUnwindSafe(|| on_flush(&events))).is_err();
         if failed && !panicked {
             tracing::error!(events = events.len(), "the hook panicked: it may have missed these events");

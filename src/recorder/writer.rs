@@ -1,4 +1,4 @@
-//! The thread that writes what a recorder has queued.
+//! The background thread that writes a recorder's queued sightings.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ pub(super) struct Writer {
     reports: Reports,
 }
 
-/// What was last reported: each change is one event.
+/// What was last logged, so that each change is logged once.
 #[derive(Default)]
 struct Reports {
     dropped: u64,
@@ -43,13 +43,13 @@ struct Reports {
     slow: bool,
 }
 
-/// One flush, as far as it has come.
+/// The results of a flush so far.
 #[derive(Default)]
 struct Flush {
     events: Vec<RecorderEvent>,
     error: Option<Error>,
-    /// Servers that were lost in this flush.
-    lost: Vec<String>,
+    /// Servers that became unavailable during this flush.
+    unavailable: Vec<String>,
 }
 
 impl Writer {
@@ -63,7 +63,8 @@ impl Writer {
         Self { tracker, store, queue, failed_writes, hook, reports: Reports::default() }
     }
 
-    /// Flushes every `flush_interval` and at each command, until it is closed or nobody is left to command it.
+    /// Flushes every `flush_interval` and on each command. Ends on `Close`, or when the recorder's last handle is
+    /// dropped.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         let every = self.tracker.settings().flush_interval();
         let mut next = Instant::now() + every;
@@ -80,7 +81,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => ended = true,
             }
             if ended {
-                // The last chance, also where a probe is not due yet.
+                // This is the last flush, so servers whose circuit is open are probed now, before a probe is due.
                 self.store.probe();
             }
             let result = run_through(self.flush());
@@ -96,38 +97,39 @@ impl Writer {
 
     async fn flush(&mut self) -> Result<()> {
         let started = Instant::now();
-        let (batch, ended) = self.queue.take();
+        let (sightings, ended) = self.queue.take();
         let mut flush = Flush::default();
         if self.hook.is_some() {
-            flush.events.extend(ended.iter().map(|ended| self.ended(ended)));
+            flush.events.extend(ended.iter().map(|ended| self.end_event(ended)));
         }
-        self.make_up().await;
-        for piece in pieces(batch) {
-            self.write(piece, &mut flush).await;
+        self.retry_unfinished().await;
+        for batch in batches(sightings) {
+            self.write(batch, &mut flush).await;
         }
         self.queue.end_flush();
         if let Some(hook) = &mut self.hook {
             hook.send(flush.events);
         }
-        self.reports.look(&self.queue, started.elapsed());
+        self.reports.log_changes(&self.queue, started.elapsed());
         flush.error.map_or(Ok(()), Err)
     }
 
-    async fn write(&self, piece: Vec<Sighting>, flush: &mut Flush) {
-        // Users of a server that was lost in this flush wait for the next one.
-        let is_lost = |sighting: &mut Sighting| flush.is_lost(self.store.server_of(&sighting.key));
-        let mut piece = piece;
-        if !flush.lost.is_empty() {
-            piece.extract_if(.., is_lost).for_each(|sighting| self.queue.requeue(sighting));
+    async fn write(&self, batch: Vec<Sighting>, flush: &mut Flush) {
+        // Users of a server that became unavailable during this flush wait for the next flush.
+        let is_unavailable =
+            |sighting: &mut Sighting| flush.is_unavailable(self.store.server_of(&sighting.key));
+        let mut batch = batch;
+        if !flush.unavailable.is_empty() {
+            batch.extract_if(.., is_unavailable).for_each(|sighting| self.queue.requeue(sighting));
         }
-        let (mut written, mut cancelled) = (Vec::with_capacity(piece.len()), Vec::new());
+        let (mut written, mut cancelled) = (Vec::with_capacity(batch.len()), Vec::new());
         let mut done = |sighting: Sighting, outcome| match outcome {
             Outcome::Written | Outcome::Held => written.push(sighting),
             Outcome::Cancelled => cancelled.push(sighting),
             Outcome::Changing => self.queue.requeue(sighting),
             Outcome::Failed(error) => self.failed(sighting, error, flush),
         };
-        self.tracker.write_on::<Blocking>(&self.store, piece, &mut done).await;
+        self.tracker.write_on::<Blocking>(&self.store, batch, &mut done).await;
         self.queue.written(&written);
         self.queue.cancelled(&cancelled);
         if self.hook.is_some() {
@@ -137,8 +139,8 @@ impl Writer {
         }
     }
 
-    /// For sign-outs and deletions that did not get through, for as long as a tombstone would hold.
-    async fn make_up(&self) {
+    /// Retries the sign-outs and deletions that failed, for as long as their tombstones would last.
+    async fn retry_unfinished(&self) {
         for (ended, until) in self.queue.take_unfinished() {
             let (Ended { key, kind, at }, none, mut again) = (&ended, Cancelled::default(), Some(until));
             let made = self.tracker.end::<Blocking>(&self.store, key, *kind, *at, none, &mut again).await;
@@ -151,15 +153,15 @@ impl Writer {
     fn failed(&self, sighting: Sighting, error: Error, flush: &mut Flush) {
         self.failed_writes.fetch_add(1, Ordering::Relaxed);
         if let Error::Unavailable { server, .. } = &error
-            && !flush.is_lost(server)
+            && !flush.is_unavailable(server)
         {
-            flush.lost.push(server.clone());
+            flush.unavailable.push(server.clone());
         }
         flush.error.get_or_insert(error);
         self.queue.requeue(sighting);
     }
 
-    fn ended(&self, ended: &Ended) -> RecorderEvent {
+    fn end_event(&self, ended: &Ended) -> RecorderEvent {
         let (user, at) = (self.user(&ended.key), ended.at);
         match ended.kind {
             Kind::Forgotten => RecorderEvent::Forgotten { user, at },
@@ -176,13 +178,13 @@ impl Writer {
 }
 
 impl Flush {
-    fn is_lost(&self, server: &str) -> bool {
-        self.lost.iter().any(|lost| lost == server)
+    fn is_unavailable(&self, server: &str) -> bool {
+        self.unavailable.iter().any(|other| other == server)
     }
 }
 
 impl Reports {
-    fn look(&mut self, queue: &Queue, took: Duration) {
+    fn log_changes(&mut self, queue: &Queue, took: Duration) {
         let dropped = queue.counts().dropped;
         let dropping = dropped > self.dropped;
         if dropping && !self.dropping {
@@ -202,11 +204,11 @@ impl Reports {
     }
 }
 
-/// Pieces of a batch, each one round trip to each server.
-fn pieces(batch: Vec<Sighting>) -> impl Iterator<Item = Vec<Sighting>> {
-    let mut batch = batch.into_iter();
+/// Splits a flush into batches, each of which takes one round trip to each server.
+fn batches(sightings: Vec<Sighting>) -> impl Iterator<Item = Vec<Sighting>> {
+    let mut sightings = sightings.into_iter();
     std::iter::from_fn(move || {
-        let piece: Vec<Sighting> = batch.by_ref().take(BATCH_MAX).collect();
-        (!piece.is_empty()).then_some(piece)
+        let batch: Vec<Sighting> = sightings.by_ref().take(BATCH_MAX).collect();
+        (!batch.is_empty()).then_some(batch)
     })
 }

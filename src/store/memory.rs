@@ -1,4 +1,4 @@
-//! The in-process store, as the post's `LocMemCache`.
+//! The in-memory store, like Django's `LocMemCache`.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -15,10 +15,10 @@ use crate::{
     record::{Key, Keys, Value},
 };
 
-/// Beyond as many records the ones that were not used for long make room, as in memcached.
+/// Maximum number of records. Beyond it, records that were not used for long are evicted, as in memcached.
 const MAX_RECORDS: u64 = 1_000_000;
 
-/// Called with each key that is stored or deleted, while the store is locked.
+/// Callback for each key that is stored or deleted. It is called while the store is locked.
 #[cfg(feature = "who")]
 pub(crate) type Hook = dyn Fn(&Key) + Send + Sync;
 
@@ -31,7 +31,7 @@ struct Entry {
 
 struct Records {
     cache: Cache<Key, Entry>,
-    /// As many writes were made.
+    /// Number of writes so far, which is the CAS token of the last one.
     writes: u64,
     #[cfg(feature = "who")]
     hooks: Vec<std::sync::Weak<Hook>>,
@@ -39,14 +39,14 @@ struct Records {
 
 #[cfg(feature = "who")]
 impl Records {
-    fn tell(&mut self, key: &Key) {
+    fn notify_hooks(&mut self, key: &Key) {
         if !is_tombstone(key.as_str()) {
             self.hooks.retain(|hook| hook.upgrade().map(|hook| hook(key)).is_some());
         }
     }
 }
 
-/// Records of this process alone. One lock, since a conditional write has to read and write in one step.
+/// The records of this process. There is one lock, because a conditional write must read and write in one step.
 pub(crate) struct Memory(Mutex<Records>);
 
 impl Memory {
@@ -62,11 +62,11 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Records> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held, so the records are consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `read` makes of the value, if there is one.
+    /// Returns what `read` makes of the value, or `None` if there is no value.
     pub(super) fn get<T>(&self, key: &str, read: impl FnOnce(Found<'_>) -> T) -> Option<T> {
         let cache = &mut self.lock().cache;
         let Entry { value, expires, cas } = cache.get(key)?;
@@ -82,7 +82,7 @@ impl Memory {
         keys: &Keys,
         read: impl Fn(u32, Found<'_>) -> Result<T>,
     ) -> Vec<Result<Option<T>>> {
-        let get = |place| self.get(keys.get(place), |found| read(place, found)).transpose();
+        let get = |index| self.get(keys.get(index), |found| read(index, found)).transpose();
         (0..keys.len() as u32).map(get).collect()
     }
 
@@ -96,20 +96,20 @@ impl Memory {
     pub(super) fn set(&self, write: &Write) -> bool {
         let (now, mut records) = (Instant::now(), self.lock());
         let present = records.cache.peek(&write.key).filter(|entry| entry.expires > now);
-        let holds = match write.when {
+        let condition_met = match write.when {
             When::Always => true,
             When::Absent => present.is_none(),
             When::Unchanged(cas) => present.is_some_and(|entry| entry.cas == cas),
         };
-        if holds {
+        if condition_met {
             records.writes += 1;
             let expires = now + Duration::from_secs(u64::from(write.expiry));
             let entry = Entry { value: write.value.clone(), expires, cas: records.writes };
             records.cache.insert(write.key.clone(), entry);
             #[cfg(feature = "who")]
-            records.tell(&write.key);
+            records.notify_hooks(&write.key);
         }
-        holds
+        condition_met
     }
 
     #[cfg(feature = "who")]
@@ -132,7 +132,7 @@ impl Memory {
         }
         let was_there = cache.remove(key).is_some_and(|(_, entry)| entry.expires > Instant::now());
         #[cfg(feature = "who")]
-        records.tell(key);
+        records.notify_hooks(key);
         was_there
     }
 }

@@ -1,4 +1,4 @@
-//! For tests of interleavings: an operation on the store in memory waits for its turn, and may fail.
+//! For tests of interleavings: each operation on the in-memory store waits for its turn, and may fail.
 
 use std::{
     cell::Cell,
@@ -7,13 +7,13 @@ use std::{
 
 use crate::error::{Error, Result};
 
-/// What happens to an operation.
+/// What the test lets happen to an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Answered,
-    /// It is done, and nobody hears of it.
+    /// The operation is done, but its answer is lost.
     Lost,
-    /// It is done, and the program ends.
+    /// The operation is done, and then the program ends.
     Ends,
 }
 
@@ -22,7 +22,7 @@ thread_local! {
     pub(crate) static ACTIVE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Around each operation of the store in memory: waits for its turn.
+/// Runs an operation on the in-memory store after it has waited for its turn.
 pub(super) async fn step<T>(operation: impl FnOnce() -> T) -> Result<T> {
     if !ACTIVE.get() {
         return Ok(operation());

@@ -1,4 +1,4 @@
-//! What each answer means, whole, cut at every byte, in pieces of every size, and changed.
+//! Parses each answer whole, cut at every byte, in pieces of every size, and damaged.
 
 use arbtest::{
     arbitrary::{Result as Arbitrary, Unstructured},
@@ -8,7 +8,7 @@ use arbtest::{
 use super::*;
 use crate::record::Value;
 
-/// What came of an answer that is given in such pieces, and how many bytes of it were not used.
+/// Delivers an answer in pieces. Returns how the exchange ended, and how many bytes were left over.
 fn deliver(exchange: &mut impl Exchange, answer: &[u8], mut piece: impl FnMut() -> usize) -> (String, usize) {
     let (mut rest, mut input) = (answer, Vec::new());
     exchange.write(&mut Vec::new(), 60);
@@ -35,7 +35,7 @@ fn deliver(exchange: &mut impl Exchange, answer: &[u8], mut piece: impl FnMut() 
     ("more".to_owned(), 0)
 }
 
-/// The same, whole, cut at every byte and in pieces of every size.
+/// Runs an answer whole, cut at every byte and in pieces of every size. Asserts that the result is always the same.
 #[track_caller]
 fn however_it_comes<T: PartialEq + std::fmt::Debug>(
     answer: &[u8],
@@ -53,7 +53,7 @@ fn however_it_comes<T: PartialEq + std::fmt::Debug>(
 
 type Answers = Vec<(usize, u32, Vec<u8>, u64)>;
 
-/// What a `get` of these keys makes of an answer.
+/// Returns what a `get` of these keys makes of an answer.
 fn get(keys: &Keys, cas: bool, answer: &[u8]) -> (Answers, (String, usize)) {
     let places: Vec<u32> = (0..keys.len() as u32).collect();
     however_it_comes(answer, |answer, piece| {
@@ -67,7 +67,7 @@ fn get(keys: &Keys, cas: bool, answer: &[u8]) -> (Answers, (String, usize)) {
     })
 }
 
-/// Bytes as a broken or hostile server might send them in place of these.
+/// Damages an answer as a broken or hostile server might, or leaves it as it is. Returns whether it did.
 fn damage(u: &mut Unstructured<'_>, answer: &mut Vec<u8>) -> Arbitrary<bool> {
     if answer.is_empty() || u.ratio(1, 2)? {
         return Ok(false);
@@ -223,7 +223,7 @@ fn a_line_that_is_too_long_fails_in_whatever_pieces_it_comes() {
     }
 }
 
-/// What a `gets` of `alice` and `bob` finds, and how it ends.
+/// Returns what a `gets` of `alice` and `bob` finds, and how it ends.
 fn gets(answer: &str) -> (Vec<usize>, String) {
     let (answers, (end, left)) = get(&Keys::new("seen_", ["alice", "bob"]), true, answer.as_bytes());
     let end = if left == 0 { end } else { format!("{end}, {left} bytes too much") };
@@ -261,7 +261,7 @@ fn a_second_answer_for_the_same_key_fails() {
     let (found, end) = gets("VALUE seen_bob 0 1 7\r\n1\r\nVALUE seen_bob 0 1 7\r\n2\r\nEND\r\n");
     assert_eq!(found, [1]);
     assert!(end.starts_with("Unexpected"), "{end}");
-    // Asked for twice, it may be answered twice.
+    // A key that is requested twice may be answered twice.
     let keys = Keys::new("seen_", ["bob", "bob"]);
     let (found, end) = get(&keys, false, b"VALUE seen_bob 0 1\r\n1\r\nVALUE seen_bob 0 1\r\n1\r\nEND\r\n");
     assert_eq!((found.len(), end), (2, ("done".to_owned(), 0)));

@@ -1,4 +1,4 @@
-//! A server behind a name: the name comes late, moves, or never resolves. The resolver is the test's own.
+//! A server behind a name that appears late, moves or never resolves. The tests provide the resolver.
 
 use std::{
     io::{self, BufRead, BufReader, ErrorKind, Write},
@@ -20,10 +20,10 @@ use crate::{
     settings::{Servers, Settings},
 };
 
-/// A memcached in which nothing is stored, ended with its connections when it is dropped.
+/// A memcached without records. Dropping it closes its connections too.
 struct Empty {
     address: SocketAddr,
-    /// How many it had.
+    /// Number of connections that it has accepted.
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
@@ -64,7 +64,7 @@ fn answer(mut stream: &TcpStream, requests: &AtomicUsize) {
 impl Drop for Empty {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the listener, so that it sees the end.
+        // Wakes the listener's thread, so that it sees `ended`.
         drop(TcpStream::connect(self.address));
         self.thread.take().unwrap().join().unwrap();
     }
@@ -80,7 +80,7 @@ fn resolved_every(lookup: &Lookup, resolve: Duration) -> Memcached {
     Memcached::with(servers, &settings, lookup, Intervals { resolve, ..Intervals::default() }).unwrap()
 }
 
-/// A name without an address until it is given one.
+/// Returns a resolver for a name that has no address until the test sets one.
 fn movable() -> (Lookup, Arc<Mutex<Option<SocketAddr>>>) {
     let address = Arc::new(Mutex::new(None));
     let now = address.clone();
@@ -93,7 +93,7 @@ fn ask(memcached: &Memcached) -> Result<()> {
         .map(|found| assert_eq!(found, None))
 }
 
-/// The interval as it is, where the tests that take long run in full; or a short one.
+/// Returns the real interval if `LAST_SEEN_SOAK=1` is set, for the slow tests, and else a short one.
 fn interval(real: Duration) -> Duration {
     let soak = std::env::var_os("LAST_SEEN_SOAK").is_some_and(|value| value == "1");
     if soak { real } else { Duration::from_millis(100) }
@@ -153,12 +153,12 @@ fn a_resolver_that_hangs_costs_half_a_timeout_and_one_thread() {
         Ok(vec![address])
     });
     let memcached = named(&lookup);
-    // Half a timeout is 50 ms; on a machine with other work any one call may be held up.
+    // Half a timeout is 50 ms. On a busy machine any one call may be delayed, so the best of three counts.
     let best = (0..3).map(|_| {
         let began = Instant::now();
         let Err(Error::Unavailable { source, .. }) = ask(&memcached) else { panic!("nothing is resolved") };
         assert_eq!(source.to_string(), "its name is still being resolved");
-        thread::sleep(Duration::from_millis(110)); // failures that lie closer count as one
+        thread::sleep(Duration::from_millis(110)); // failures within 100 ms count as one
         began.elapsed() - Duration::from_millis(110)
     });
     let best = best.min().unwrap();
@@ -169,7 +169,7 @@ fn a_resolver_that_hangs_costs_half_a_timeout_and_one_thread() {
             scope.spawn(|| ask(&memcached).unwrap_err());
         }
     });
-    // The probes wait for the same thread.
+    // The probes wait for the same resolver thread.
     thread::sleep(Duration::from_secs(1));
     assert_eq!(lookups.load(Ordering::SeqCst), 1);
     drop(end);
@@ -188,11 +188,11 @@ fn a_name_that_moves_takes_calls_along_while_the_old_server_still_answers() {
         ask(&memcached).unwrap();
         there.requests.load(Ordering::SeqCst) > 0
     });
-    // Nothing goes to the old one any more, also from what was idle.
+    // Nothing goes to the old server any more, not even over a connection that was idle.
     let before = here.requests.load(Ordering::SeqCst);
     (0..100).for_each(|_| ask(&memcached).unwrap());
     assert_eq!(here.requests.load(Ordering::SeqCst), before);
-    // While the resolver knows nothing, the last address stays in use.
+    // While the name cannot be resolved, the last address stays in use.
     *address.lock().unwrap() = None;
     let asked = Instant::now();
     until(|| {
