@@ -2,7 +2,7 @@
 
 use super::{
     When, Write,
-    protocol::{Asked, Change, Changes, Exchange, Found, Get, Lines, Next, Singly},
+    protocol::{Asked, Change, Changes, Exchange, Found, Get, Lines, Next, SingleGets},
 };
 use crate::record::{Key, Keys, Value};
 
@@ -29,7 +29,7 @@ fn answers_in(choice: u8, answer: &[u8], piece: usize) -> (Vec<String>, String) 
         }
         3 | 4 => {
             let answered = |nth, found: Result<Found<'_>, String>| told.push((nth, format!("{found:?}")));
-            deliver(&mut Singly::new(Asked::Some(&keys, &places), answered), answer, piece)
+            deliver(&mut SingleGets::new(Asked::Some(&keys, &places), answered), answer, piece)
         }
         5 | 6 => {
             let changes = [Change::Store(&write), Change::Store(&write)];

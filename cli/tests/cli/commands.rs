@@ -59,7 +59,8 @@ fn show_as_json_is_an_object_a_line_in_the_order_asked() {
     let nobody =
         json!({"user": "nobody", "status": "offline", "last_seen": null, "age_s": null, "error": null});
     assert_eq!(lines[2], nobody);
-    let error = r#"the value stored under "seen_carol" is not a valid timestamp: flags 4, 4 bytes, beginning "soon""#;
+    let error =
+        r#"the value stored under "seen_carol" is not a valid timestamp: flags 4, 4 bytes, beginning "soon""#;
     let error = json!({"kind": "invalid_record", "server": null, "message": error});
     assert_eq!((&lines[1]["status"], &lines[1]["error"]), (&json!("unknown"), &error));
 }
