@@ -2,9 +2,13 @@
 
 #[path = "../../docs/recipes/actix_identity.rs"]
 pub mod actix_identity;
+#[path = "../../docs/recipes/axum.rs"]
+pub mod axum;
 #[path = "../../docs/recipes/axum_login.rs"]
 pub mod axum_login;
 pub mod backend;
+#[path = "../../docs/recipes/event_stream.rs"]
+pub mod event_stream;
 #[path = "../../docs/recipes/jwt.rs"]
 pub mod jwt;
 #[path = "../../docs/recipes/loco.rs"]

@@ -58,6 +58,20 @@ fn pages() -> Router {
 }
 
 #[tokio::test]
+async fn axum_records_whom_the_extensions_name() {
+    let (recorder, tracker) = recorder();
+    let app = last_seen_recipes::axum::app(&recorder, tracker.clone());
+    for nobodys in [request("/users/7"), request("/health").header("user-id", "7")] {
+        assert_eq!(send(&app, nobodys).await.status(), StatusCode::OK);
+    }
+    assert_eq!(recorder.stats().seen, 0);
+    let page = send(&app, request("/users/7").header("user-id", "7")).await;
+    let page = axum::body::to_bytes(page.into_body(), 1_000).await.unwrap();
+    assert_eq!(page, "7 was last seen just now; online: true");
+    assert!(recorded(&recorder, &tracker, "7"));
+}
+
+#[tokio::test]
 async fn axum_login_records_who_is_signed_in() {
     let (recorder, tracker) = recorder();
     let sessions = tower_sessions_memory_store::MemoryStore::default();
@@ -205,7 +219,7 @@ async fn warp_records_whom_the_filter_names() {
 #[tokio::test]
 async fn an_event_stream_keeps_its_user_online_and_ends_with_a_sign_out() {
     let (recorder, tracker) = recorder();
-    let streams = last_seen_recipes::web_socket::streams(recorder.clone());
+    let streams = last_seen_recipes::event_stream::app(recorder.clone());
     let app = streams.layer(Extension(User("alice".to_owned())));
     let mut events = send(&app, request("/events")).await.into_body().into_data_stream();
     assert_eq!(events.next().await.unwrap().unwrap(), "data: hello\n\n");
@@ -218,7 +232,7 @@ async fn an_event_stream_keeps_its_user_online_and_ends_with_a_sign_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_socket_keeps_its_user_online_and_ends_with_a_sign_out() {
     let (recorder, tracker) = recorder();
-    let streams = last_seen_recipes::web_socket::streams(recorder.clone());
+    let streams = last_seen_recipes::web_socket::app(recorder.clone());
     let app = streams.layer(Extension(User("alice".to_owned())));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
