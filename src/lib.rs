@@ -45,9 +45,11 @@
 //! fn status(tracker: &Tracker, user: &str) -> String {
 //!     match tracker.presence(user) {
 //!         Ok(presence) if presence.online => "online".to_owned(),
-//!         Ok(presence) if presence.last_seen.is_some() => format!("offline, last seen {}", presence.ago()),
-//!         Ok(_) => "no record".to_owned(), // not seen in the last week, or memcached evicted it
-//!         Err(error) => format!("unknown: {error}"), // memcached is down, not responding or out of memory
+//!         Ok(presence) if presence.last_seen.is_some() => format!("last seen {}", presence.ago()),
+//!         // Not seen in the last week, or memcached evicted the record.
+//!         Ok(_) => "no record".to_owned(),
+//!         // memcached is down, not responding or out of memory.
+//!         Err(error) => format!("unknown: {error}"),
 //!     }
 //! }
 //!
@@ -197,7 +199,8 @@
 //!
 //! # Panics, unsafe code, minimum Rust
 //!
-//! Nothing in this crate panics on purpose. There is no `unsafe` code in it (`unsafe_code = "forbid"`). It needs Rust 1.95.
+//! Nothing in this crate panics, except that tokio does if an [`AsyncTracker`] is awaited outside its runtime. There is no
+//! `unsafe` code in it (`unsafe_code = "forbid"`). It needs Rust 1.95 or later.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

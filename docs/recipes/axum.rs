@@ -17,7 +17,8 @@ pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tracker = Tracker::from_env()?; // LAST_SEEN_SERVERS=127.0.0.1:11211
     let recorder = Recorder::new(tracker.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    let mut terminate = signal(SignalKind::terminate())?; // on Unix; what service managers send
+    // On Unix: what service managers and container runtimes send.
+    let mut terminate = signal(SignalKind::terminate())?;
     let stop = async move {
         tokio::select! { _ = ctrl_c() => {}, _ = terminate.recv() => {} }
     };
@@ -31,8 +32,10 @@ pub fn app(recorder: &Recorder, tracker: Tracker) -> Router {
     Router::new()
         .route("/users/{name}", get(user))
         .layer(SeenLayer::new(recorder.clone(), identify))
-        .route("/health", get(|| async { "ok" })) // added after the layer, so not recorded
-        .layer(from_fn(authenticate)) // the last one runs first
+        // Added after the layer, so not recorded.
+        .route("/health", get(|| async { "ok" }))
+        // The layer that is added last runs first: authentication, then the sighting.
+        .layer(from_fn(authenticate))
         .with_state(AsyncTracker::from(tracker))
 }
 
@@ -41,8 +44,8 @@ struct UserId(u64);
 
 /// Your authentication. Here a header names the user.
 async fn authenticate(mut request: Request, next: Next) -> Response {
-    let header = request.headers().get("user-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    if let Some(id) = header {
+    let header = request.headers().get("user-id");
+    if let Some(id) = header.and_then(|id| id.to_str().ok()?.parse().ok()) {
         request.extensions_mut().insert(UserId(id));
     }
     next.run(request).await
@@ -54,7 +57,7 @@ fn identify(parts: &Parts) -> Option<u64> {
 
 async fn user(State(tracker): State<AsyncTracker>, Path(name): Path<String>) -> String {
     match tracker.presence(&name).await {
-        Ok(presence) => format!("{name} was last seen {}; online: {}", presence.ago(), presence.online),
-        Err(_) => format!("when {name} was last seen is unknown"),
+        Ok(presence) => format!("{name}: {}, online: {}", presence.ago(), presence.online),
+        Err(_) => format!("{name}: unknown"),
     }
 }

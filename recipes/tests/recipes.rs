@@ -67,7 +67,7 @@ async fn axum_records_whom_the_extensions_name() {
     assert_eq!(recorder.stats().seen, 0);
     let page = send(&app, request("/users/7").header("user-id", "7")).await;
     let page = axum::body::to_bytes(page.into_body(), 1_000).await.unwrap();
-    assert_eq!(page, "7 was last seen just now; online: true");
+    assert_eq!(page, "7: just now, online: true");
     assert!(recorded(&recorder, &tracker, "7"));
 }
 

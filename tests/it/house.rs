@@ -25,7 +25,8 @@ fn with_extension(extension: &str) -> impl Iterator<Item = PathBuf> {
 
 /// The roots of all module trees: what cargo compiles, here, in fuzz/ and in recipes/.
 fn targets() -> Vec<PathBuf> {
-    let manifests = ["Cargo.toml", "fuzz/Cargo.toml", "recipes/Cargo.toml"].map(|manifest| root().join(manifest));
+    let manifests =
+        ["Cargo.toml", "fuzz/Cargo.toml", "recipes/Cargo.toml"].map(|manifest| root().join(manifest));
     let metadata = |manifest: &PathBuf| -> serde_json::Value {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
