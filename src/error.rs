@@ -10,6 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// Stands for `std::result::Result` with [`Error`] as its error.
+///
+/// ```
+/// fn sign_in(tracker: &last_seen::Tracker, user: u64) -> last_seen::Result<()> {
+///     tracker.seen(user)
+/// }
+/// # sign_in(&last_seen::Tracker::in_memory(), 7).unwrap();
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Says why a call failed.
