@@ -71,7 +71,7 @@
 #![cfg_attr(not(doctest), doc = include_str!("../docs/recipes/axum.rs"))]
 #![cfg_attr(not(doctest), doc = "```")]
 //!
-//! [`recipes`] has the others: axum-login, tower-sessions, JSON Web Tokens, tonic, Actix Web, poem, warp, loco, WebSockets
+//! [`recipes`] has the others: axum-login, tower-sessions, JSON Web Tokens, tonic, Actix Web, poem, warp, loco, a WebSocket
 //! and server-sent events.
 //!
 //! # A page of users
