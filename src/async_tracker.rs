@@ -13,13 +13,14 @@ use crate::{
     tracker::{RecordInfo, RestoreSummary, Tracker},
 };
 
-/// [`Tracker`] for async code on tokio: the same verbs, on the same store. A clone is a handle on the same store.
+/// Does what [`Tracker`] does, as `async fn` on tokio. Cheap to clone; clones share one store.
 ///
-/// It shares everything with the tracker that it was made from: records and queued sightings, servers, connections with
-/// their limit, and circuit breakers. It asks several servers at once. Every call can be cancelled at any point: that
-/// closes a connection in the middle of an exchange, and a write that was cancelled may or may not have arrived.
+/// Shares everything with the tracker that it was created from: records and queued sightings, connections and their limit,
+/// and circuit breakers. Asks several servers at once. Every call can be cancelled at any point: that closes a connection in
+/// the middle of an exchange, and a cancelled write may or may not have taken effect. Await its futures in a tokio runtime
+/// with I/O and time enabled (`enable_all`); elsewhere tokio panics.
 ///
-/// For request code prefer a [`Recorder`](crate::Recorder), which needs no runtime and costs no round trip.
+/// In request handlers prefer a [`Recorder`](crate::Recorder), which needs no runtime and no round trip.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -43,38 +44,42 @@ impl From<Tracker> for AsyncTracker {
 }
 
 impl AsyncTracker {
-    /// The blocking tracker on the same store.
+    /// Returns the blocking tracker on the same store.
     pub fn blocking(&self) -> &Tracker {
         &self.tracker
     }
 
-    /// The settings it was made with.
+    /// Returns the settings that the tracker was created with.
     pub fn settings(&self) -> &Settings {
         self.tracker.settings()
     }
 
-    /// As [`Tracker::seen`].
+    /// Records that the user is active now, in one round trip. See [`Tracker::seen`].
     ///
     /// # Errors
-    /// As there.
+    /// Returns [`Error::InvalidUser`](crate::Error::InvalidUser), before anything is sent, if the user cannot be a memcached
+    /// key; [`Error::Unavailable`](crate::Error::Unavailable) if the server did not answer in time; and
+    /// [`Error::Server`](crate::Error::Server) if it answered with an error.
     pub fn seen(&self, user: impl Display) -> impl Future<Output = Result<()>> + Send {
         self.seen_at(user, Utc::now())
     }
 
-    /// As [`Tracker::seen_at`].
+    /// Records that the user was active at `at`, to the second, in place of the stored time. See [`Tracker::seen_at`].
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`seen`](Self::seen), and [`Error::InvalidTime`](crate::Error::InvalidTime) if `at` is not in the
+    /// years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> impl Future<Output = Result<()>> + Send {
         // Here and below: the user is not kept across a wait, so that the future is Send whatever it is.
         let key = self.tracker.key(user);
         async move { self.tracker.seen_on::<Tokio>(key?, at).await }
     }
 
-    /// As [`Tracker::last_seen`].
+    /// Returns when the user was last seen, to the second; `None` if there is no record. See [`Tracker::last_seen`].
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`seen`](Self::seen), and [`Error::InvalidRecord`](crate::Error::InvalidRecord) if something else
+    /// is stored under the user's key, or a time more than `online_timeout` ahead of this host's clock.
     pub fn last_seen(
         &self,
         user: impl Display,
@@ -83,25 +88,26 @@ impl AsyncTracker {
         async move { Ok(presence.await?.last_seen) }
     }
 
-    /// As [`Tracker::online`].
+    /// Returns whether the user was seen within `online_timeout`; `false` if there is no record.
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`last_seen`](Self::last_seen).
     pub fn online(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let presence = self.presence(user);
         async move { Ok(presence.await?.online) }
     }
 
-    /// As [`Tracker::presence`].
+    /// Returns when the user was last seen and whether the user is online, in one read.
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`last_seen`](Self::last_seen).
     pub fn presence(&self, user: impl Display) -> impl Future<Output = Result<Presence>> + Send {
         let key = self.tracker.key(user);
         async move { self.tracker.presence_on::<Tokio>(&key?).await }
     }
 
-    /// As [`Tracker::presences`], with all servers asked at once.
+    /// Returns the presence of each user, in the order of `users`, in one round trip to all servers. See
+    /// [`Tracker::presences`].
     pub fn presences<U: Display>(
         &self,
         users: impl IntoIterator<Item = U>,
@@ -110,25 +116,28 @@ impl AsyncTracker {
         self.tracker.presences_on::<Tokio>(self.tracker.store(), keys)
     }
 
-    /// As [`Tracker::sign_out`].
+    /// Marks the user as offline for every reader, and cancels earlier sightings that are queued in any process. Returns
+    /// whether there was a record or a queued sighting. See [`Tracker::sign_out`].
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`seen`](Self::seen).
     pub fn sign_out(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let key = self.tracker.key(user);
         async move { self.tracker.end_on::<Tokio>(&key?, Kind::SignedOut).await }
     }
 
-    /// As [`Tracker::forget`].
+    /// Deletes the user's record, and cancels earlier sightings that are queued in any process. Returns whether there was a
+    /// record or a queued sighting. See [`Tracker::forget`].
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> impl Future<Output = Result<bool>> + Send {
         let key = self.tracker.key(user);
         async move { self.tracker.end_on::<Tokio>(&key?, Kind::Forgotten).await }
     }
 
-    /// As [`Tracker::restore`]. Takes the records out of the iterator piece by piece, between the waits.
+    /// Restores records from your own copy; the newest time of a user wins. Takes the records from the iterator in batches of
+    /// 1,000, between the waits. See [`Tracker::restore`].
     pub async fn restore<U: Display>(
         &self,
         records: impl IntoIterator<Item = (U, DateTime<Utc>)>,
@@ -136,16 +145,17 @@ impl AsyncTracker {
         self.tracker.restore_on::<Tokio, U>(records).await
     }
 
-    /// As [`Tracker::inspect`].
+    /// Returns the record as it is stored, to find out why another program does not see a user. See [`Tracker::inspect`].
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`seen`](Self::seen).
     pub fn inspect(&self, user: impl Display) -> impl Future<Output = Result<RecordInfo>> + Send {
         let key = self.tracker.key(user);
         async move { self.tracker.inspect_on::<Tokio>(&key?).await }
     }
 
-    /// As [`Tracker::server_status`], with all servers asked at once.
+    /// Returns the health of each server, in the order of the settings. Contacts all servers at once, each on a new
+    /// connection, from threads for blocking work. Empty for an in-memory tracker. See [`Tracker::server_status`].
     pub async fn server_status(&self) -> Vec<ServerStatus> {
         self.tracker.store().server_status::<Tokio>().await
     }

@@ -9,14 +9,21 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-/// A result whose error is [`Error`].
+/// Stands for `std::result::Result` with [`Error`] as its error.
+///
+/// ```
+/// fn sign_in(tracker: &last_seen::Tracker, user: u64) -> last_seen::Result<()> {
+///     tracker.seen(user)
+/// }
+/// # sign_in(&last_seen::Tracker::in_memory(), 7).unwrap();
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed.
+/// Says why a call failed.
 ///
 /// [`Unavailable`](Error::Unavailable) and [`Server`](Error::Server) mean *unknown*, which is not the same as "never
-/// seen": a missing record is `Ok(None)`, never an error. A clone costs little, so that one lost server can answer
-/// for many users.
+/// seen": a missing record is `Ok(None)`, never an error. Cheap to clone: one server failure is reported for every user it
+/// affects.
 ///
 /// Displays as one sentence that includes the cause, so [`source`](std::error::Error::source) is `None`: `{error}` prints
 /// everything, and so does a reporter that walks the chain. Serializes as `{"kind", "server", "message"}`: the variant in
@@ -30,66 +37,65 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The user cannot be a memcached key. Nothing was sent.
+    /// Says that the user cannot be a memcached key. Nothing was sent.
     #[error(transparent)]
     InvalidUser(#[from] InvalidUserError),
 
-    /// A setting has a value that cannot be used. Nothing was sent.
+    /// Says that a setting has a value that cannot be used. Nothing was sent.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 
-    /// What is stored under the key is not a valid timestamp.
+    /// Says that what is stored under the key is not a valid timestamp.
     #[error("the value stored under {} is not a valid timestamp: {source}", EscapedQuoted(key))]
     InvalidRecord {
-        /// The key, prefix and user.
+        /// Holds the key, prefix and user.
         key: String,
-        /// What is there instead.
+        /// Says what is stored instead.
         r#source: InvalidRecordError,
     },
 
-    /// The time given cannot be stored. Nothing was sent.
+    /// Says that the time given cannot be stored. Nothing was sent.
     #[error("{time} cannot be stored: it is not in the years 1970 to 9999")]
     InvalidTime {
-        /// The time.
+        /// Holds the time.
         time: DateTime<Utc>,
     },
 
-    /// The server refused the connection, cut it, was at its connection limit, gave no answer in time or gave
-    /// one that is not memcached's; or its name did not resolve. Whether a write arrived is unknown.
+    /// Says that the server refused or closed the connection, was at its connection limit, did not answer in time, or gave an
+    /// answer that is not memcached's; or that its name did not resolve. A write may or may not have taken effect.
     #[error("memcached at {server} is unavailable: {}", IoText(source))]
     Unavailable {
-        /// The server as the settings name it.
+        /// Names the server as the settings do.
         server: String,
-        /// What happened; its [`kind`](io::Error::kind) tells a timeout from a refusal.
+        /// Says what happened; its [`kind`](io::Error::kind) tells a timeout from a refusal.
         r#source: Arc<io::Error>,
     },
 
-    /// The server answered with an error: out of memory, a login that is missing or wrong, a backend of a proxy
-    /// that is down. The server itself is up, so its circuit stays closed.
+    /// Says that the server answered with an error: out of memory, a missing or wrong login, a proxy's backend that is down.
+    /// The server itself is up, so its circuit stays closed.
     #[error("memcached at {server} answered {message:?}")]
     Server {
-        /// The server as the settings name it.
+        /// Names the server as the settings do.
         server: String,
-        /// The server's words, at most 256 characters of them, as it sent them: to be escaped where they
-        /// are shown.
+        /// Holds the server's error text, unescaped, truncated to 256 characters. Escape it before display.
         message: String,
     },
 
-    /// The recorder is closed: what it is told from then on is dropped.
+    /// Says that the recorder is closed: sightings from then on are dropped.
     #[error("the recorder is closed")]
     Closed,
 
-    /// This process failed at its own part, through no fault of a server: the system gave it no thread, its tokio
-    /// runtime ended, or a hook was too slow.
+    /// Says that this process failed, and no server: the system gave it no thread, its tokio runtime ended, or a hook was too
+    /// slow.
     #[error("failed in this process, not on a server: {}", IoText(source))]
     System {
-        /// What happened.
+        /// Says what happened.
         r#source: Arc<io::Error>,
     },
 }
 
 impl Error {
-    /// The variant's name in snake case, such as `"unavailable"`: for logs, metrics and scripts.
+    /// Returns the variant's name in snake case, such as `"unavailable"`: for logs, metrics and scripts.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::InvalidUser(_) => "invalid_user",
@@ -103,7 +109,7 @@ impl Error {
         }
     }
 
-    /// The server that failed, as the settings name it; `None` if none did.
+    /// Returns the server that failed, as the settings name it; `None` if none did.
     pub fn server(&self) -> Option<&str> {
         match self {
             Self::Unavailable { server, .. } | Self::Server { server, .. } => Some(server),
@@ -162,7 +168,15 @@ impl fmt::Display for IoText<'_> {
     }
 }
 
-/// A user that cannot be a memcached key, and why.
+/// Names a user that cannot be a memcached key, and says why.
+///
+/// ```
+/// use last_seen::{Error, Tracker};
+///
+/// let Err(Error::InvalidUser(error)) = Tracker::in_memory().seen("Alice Smith") else { panic!() };
+/// assert_eq!(error.user(), "Alice Smith");
+/// println!("{}", error.reason());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("user {} cannot be a memcached key: {reason}", EscapedQuoted(user))]
 pub struct InvalidUserError {
@@ -171,12 +185,12 @@ pub struct InvalidUserError {
 }
 
 impl InvalidUserError {
-    /// The user, at most the first 64 characters, as it was given: to be escaped where it is shown.
+    /// Returns the user as it was given, unescaped, truncated to 64 characters. Escape it before display.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// Why it cannot be a key.
+    /// Returns why the user cannot be a key.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -186,7 +200,16 @@ impl InvalidUserError {
     }
 }
 
-/// A setting whose value cannot be used, and why.
+/// Names a setting whose value cannot be used, and says why.
+///
+/// ```
+/// use last_seen::{Error, Settings, Tracker};
+///
+/// let settings = Settings::default().with_max_connections(0);
+/// let Err(Error::Settings(error)) = Tracker::new(settings) else { panic!() };
+/// assert_eq!((error.setting(), error.value()), ("max_connections", "0"));
+/// println!("{}", error.reason());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("setting {setting} = {value}: {reason}")]
 pub struct SettingsError {
@@ -196,17 +219,17 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// The setting's name in files, such as `"online_timeout"`.
+    /// Returns the setting's name in files, such as `"online_timeout"`.
     pub fn setting(&self) -> &str {
         self.setting
     }
 
-    /// Its value as it stands in the sentence: text is quoted and escaped.
+    /// Returns its value as the error shows it: text is quoted and escaped.
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// Why the value cannot be used.
+    /// Returns why the value cannot be used.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -217,7 +240,19 @@ impl SettingsError {
     }
 }
 
-/// Why a value is no time that can be believed.
+/// Says why a stored value is not a valid timestamp.
+///
+/// ```
+/// use last_seen::{Error, Tracker, chrono::{TimeDelta, Utc}};
+///
+/// let tracker = Tracker::in_memory();
+/// let ahead = Utc::now() + TimeDelta::hours(1); // written by a host whose clock is fast
+/// tracker.seen_at("alice", ahead)?;
+/// let Err(Error::InvalidRecord { source, .. }) = tracker.last_seen("alice") else { panic!() };
+/// assert_eq!(source.time().unwrap().timestamp(), ahead.timestamp());
+/// assert_eq!(source.bytes(), None);
+/// # Ok::<(), last_seen::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidRecordError(Reason);
 
@@ -238,8 +273,8 @@ enum Reason {
 }
 
 impl InvalidRecordError {
-    /// The first 16 bytes of a value that cannot be read; `None` if it is a time too far in the future, or was too large to
-    /// be read.
+    /// Returns the first 16 bytes of a value that cannot be read; `None` if the value is a time too far in the future, or too
+    /// large to be read.
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.0 {
             Reason::Unreadable { head, .. } => Some(head),
@@ -247,7 +282,7 @@ impl InvalidRecordError {
         }
     }
 
-    /// The time that is too far in the future; `None` if the value cannot be read.
+    /// Returns the time that is too far in the future; `None` if the value cannot be read.
     pub fn time(&self) -> Option<DateTime<Utc>> {
         match self.0 {
             Reason::Ahead { at, .. } => Some(at),

@@ -6,8 +6,8 @@ use crate::{error::Result, tracker::Tracker};
 
 static GLOBAL: OnceCell<Tracker> = OnceCell::new();
 
-/// The program's tracker: the one given to [`set_global`], or else one made from the environment at the
-/// first call, as [`Tracker::from_env`] does.
+/// Returns the program's tracker: the one given to [`set_global`], or else one created from the environment at the first
+/// call, as by [`Tracker::from_env`].
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -17,15 +17,23 @@ static GLOBAL: OnceCell<Tracker> = OnceCell::new();
 /// ```
 ///
 /// # Errors
-/// [`Error::Settings`](crate::Error::Settings), each time, where the environment cannot be used.
+/// Returns [`Error::Settings`](crate::Error::Settings), at each call, if an environment variable cannot be used.
 pub fn global() -> Result<&'static Tracker> {
     GLOBAL.get_or_try_init(Tracker::from_env)
 }
 
-/// Makes this the program's tracker.
+/// Makes this the program's tracker, which [`global`] returns from then on.
+///
+/// ```
+/// use last_seen::{Settings, Tracker, set_global};
+///
+/// let settings = Settings::default().with_servers(["memory:"]);
+/// set_global(Tracker::new(settings)?).expect("called once, before `global`");
+/// # Ok::<(), last_seen::Error>(())
+/// ```
 ///
 /// # Errors
-/// Gives the tracker back where the program has one already.
+/// Returns the tracker if the program has one already.
 pub fn set_global(tracker: Tracker) -> Result<(), Tracker> {
     GLOBAL.set(tracker)
 }

@@ -5,11 +5,10 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-/// When a user was last seen, and whether the user is online.
+/// Tells when a user was last seen, and whether the user is online.
 ///
-/// Serializes as it is to be shown at that moment: `status` (`"online"` or `"offline"`), `online`, `last_seen` (RFC 3339
-/// in UTC, or null), `age_s` (whole seconds since then, or null) and `ago` (its text, for templates, which call no
-/// methods).
+/// Serializes as it is at that moment: `status` (`"online"` or `"offline"`), `online`, `last_seen` (RFC 3339 in UTC, or
+/// null), `age_s` (whole seconds since then, or null) and `ago` (text, for templates, which call no methods).
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -23,19 +22,19 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Presence {
-    /// The last request of the user, to the second; `None` where there is no record: not seen within
-    /// `last_seen_timeout`, or forgotten by the cache.
+    /// Holds the time of the user's last request, to the second; `None` if there is no record: the user was not seen within
+    /// `last_seen_timeout`, or memcached evicted the record.
     pub last_seen: Option<DateTime<Utc>>,
-    /// Whether that was within `online_timeout`.
+    /// Tells whether that was within `online_timeout`.
     pub online: bool,
 }
 
 impl Presence {
-    /// Says who is online at `now`, by the rule that every stack of the site follows: a user is online unless
+    /// Works out the presence at `now`, by the rule that all programs of a site follow: a user is online unless
     /// `now > last_seen + online_timeout`, in whole seconds.
     ///
-    /// A time ahead of `now`, from a host whose clock is fast, counts as online up to `online_timeout`
-    /// ahead, and not beyond: nobody is online for ever by a bad clock.
+    /// A time in the future (the writer's clock is fast) counts as online if it is at most `online_timeout` ahead, and as
+    /// offline beyond that, so that a bad clock cannot keep a user online forever.
     ///
     /// ```
     /// use std::time::Duration;
@@ -53,12 +52,12 @@ impl Presence {
         Self { last_seen, online }
     }
 
-    /// How long ago that was, for people to read.
+    /// Returns how long ago the user was last seen, for people to read.
     pub fn ago(&self) -> Ago {
         self.ago_at(Utc::now())
     }
 
-    /// How long before `now` that was, for people to read.
+    /// Returns how long before `now` the user was last seen, for people to read.
     pub fn ago_at(&self, now: DateTime<Utc>) -> Ago {
         let Some(seconds) = self.age(now) else { return Ago::NoRecord };
         match seconds {
@@ -88,7 +87,7 @@ impl Serialize for Presence {
     }
 }
 
-/// How long ago a user was last seen. Displays in English, and serializes as that text; match on it for another
+/// Tells how long ago a user was last seen. Displays in English, and serializes as that text; match on it for another
 /// language.
 ///
 /// ```
@@ -100,15 +99,15 @@ impl Serialize for Presence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ago {
-    /// Less than a minute, or ahead of this host's clock.
+    /// Stands for less than a minute, and for times ahead of this host's clock.
     JustNow,
-    /// 1 to 59 whole minutes.
+    /// Counts whole minutes, 1 to 59.
     Minutes(u64),
-    /// 1 to 23 whole hours.
+    /// Counts whole hours, 1 to 23.
     Hours(u64),
-    /// Whole days.
+    /// Counts whole days, 1 or more.
     Days(u64),
-    /// No record: longer ago than is remembered, or never.
+    /// Stands for a user without a record, who was never seen, or longer ago than is remembered; displays as "awhile ago".
     NoRecord,
 }
 

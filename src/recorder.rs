@@ -29,24 +29,25 @@ use writer::{Command, Writer};
 /// How long the last handle waits, when it is dropped, for what is queued to be written.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Notes who is seen, and leaves the writing to a thread of its own. A clone is a handle on the same writer.
+/// Queues sightings in memory and writes them from a background thread. Cheap to clone; clones share one writer.
 ///
-/// `seen` does no I/O, never blocks on any, and has nothing to handle: it is made for code that runs on every
-/// request, in any runtime or none. The writer writes each user once in every `flush_interval`, with the newest
-/// time, however many requests there were. What it could not write it keeps, up to `recorder_capacity` users,
-/// and writes when the server is back; beyond that the newest comers are dropped and counted.
+/// [`seen`](Self::seen) does no I/O, never blocks on any and returns no error: it is made for code that runs on every
+/// request, in any runtime or none. The writer writes each user at most once per
+/// [`flush_interval`](crate::Settings::with_flush_interval), with the newest time, however many requests there were.
+/// Sightings that it could not write stay queued until the server is back, up to
+/// [`recorder_capacity`](crate::Settings::with_recorder_capacity) users; new users beyond that are dropped and counted.
 ///
-/// No sighting undoes a sign-out or a `forget` that came after it, in whichever process and for however long it was
-/// queued, up to a day: both leave a tombstone beside the record, which the writer reads before it writes. A record never
-/// moves back in time, and a second that another process has written already is not written again. What is not covered is
-/// in `docs/sharing.md`, "Sign-outs".
+/// A sign-out or a `forget`, in any process, cancels every sighting from before it that is still queued anywhere, for up to
+/// a day: both leave a tombstone beside the record, which the writer reads before it writes. A record never moves back in
+/// time, and a second that another process has written already is not written again.
+/// [docs/sharing.md](https://docs.rs/crate/last-seen/latest/source/docs/sharing.md), "Sign-outs", says what is not covered.
 ///
-/// The tracker that it writes through shows what is queued: a user who is seen in a request is online in its page.
+/// Readers of the same tracker see queued sightings: a user who made the request is online on its page.
 ///
-/// To end a program, stop serving first, on SIGTERM as on Ctrl-C, and then call [`close`](Self::close), in async code on a
-/// thread for blocking work: the example `axum` shows it. Dropping the last handle closes too, for 2 s at most, but a
-/// recorder in a `static` is never dropped, and `std::process::exit` drops nothing: both lose what is queued, which is the
-/// last `flush_interval`. A process that forks has its writer in the parent alone: make the recorder after the fork.
+/// To end a program, stop serving first, on SIGTERM as well as on Ctrl-C, and then call [`close`](Self::close), in async
+/// code on a thread for blocking work. Dropping the last handle closes too, and waits for at most 2 s. A recorder in a
+/// `static` is never dropped, and `std::process::exit` drops nothing: both lose what is queued, as a rule the last
+/// `flush_interval`. In a program that forks, create the recorder after forking.
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -79,19 +80,17 @@ struct Handle {
 }
 
 impl Recorder {
-    /// A recorder that writes through this tracker. Its knobs are the tracker's settings `flush_interval` and
-    /// `recorder_capacity`.
+    /// Creates a recorder that writes through this tracker, as often as its setting `flush_interval` says, and queues at most
+    /// `recorder_capacity` users. If the system has no thread for it, it logs an error and drops every sighting.
     pub fn new(tracker: Tracker) -> Self {
         Self::start(tracker, None)
     }
 
-    /// A recorder that tells the hook what it has written, batch by batch, in the order of each user's calls:
-    /// the way to a durable copy of what a cache forgets. [`Tracker::restore`] brings the copy back. A sign-out
-    /// and a `forget` on any handle of the tracker are told too; what [`Tracker::seen`] writes itself is not, so
-    /// note it here as well.
+    /// Creates a recorder that also calls a hook with each batch that it has written, in the order of each user's calls. Use
+    /// it to keep a durable copy of the records, which [`Tracker::restore`] brings back. The hook also gets each sign-out and
+    /// `forget` on any handle of the tracker. It does not get what [`Tracker::seen`] writes directly.
     ///
-    /// The hook runs on a thread of its own. One that is slow or panics is reported, and never stops the
-    /// writing.
+    /// The hook runs on a thread of its own. If it is slow or panics, that is logged and never stops the writing.
     ///
     /// ```
     /// use last_seen::{Recorder, RecorderEvent, Tracker};
@@ -140,8 +139,7 @@ impl Recorder {
         }
     }
 
-    /// Notes that the user is here now. A user that cannot be a key is counted, and reported through `tracing`
-    /// at most once a minute.
+    /// Queues a sighting of the user now. A user that cannot be a memcached key is counted, and logged at most once a minute.
     pub fn seen(&self, user: impl Display) {
         let handle = &*self.handle;
         let micros = now();
@@ -150,9 +148,10 @@ impl Recorder {
         }
     }
 
-    /// Notes that the user is here now, and for as long as the guard lives: for a WebSocket or a stream of server-sent
-    /// events, where no requests tell. The user is written again every third of `online_timeout`; several guards of a
-    /// user are as one. A user who cannot be a key is reported as by [`seen`](Self::seen), and the guard does nothing.
+    /// Keeps the user online from now on until the guard is dropped: for a WebSocket or a stream of server-sent events, in
+    /// which no requests follow. Queues a sighting now, and another every third of `online_timeout`; several guards of a user
+    /// cost as much as one. A user that cannot be a memcached key is counted and logged as by [`seen`](Self::seen), and the
+    /// guard does nothing.
     ///
     /// ```
     /// use last_seen::{Recorder, Tracker};
@@ -174,21 +173,22 @@ impl Recorder {
         })
     }
 
-    /// Writes what is queued. What was seen before this call is in memcached when it returns `Ok`; a hook may
-    /// be told a little later.
+    /// Writes what is queued, and blocks until it is written. When it returns `Ok`, every sighting from before the call is in
+    /// memcached; a hook may be called a little later.
     ///
     /// # Errors
-    /// The first failure; what was not written stays queued.
+    /// Returns the first failure; what was not written stays queued. Returns [`Error::Closed`] after
+    /// [`close`](Self::close).
     pub fn flush(&self) -> Result<()> {
         self.handle.command(Command::Flush)
     }
 
-    /// Writes what is queued and ends the writer and the hook; what is noted from now on, through whichever handle, is
-    /// dropped. Each server is tried, also one whose circuit is open. A second call does nothing, and waits for the first.
+    /// Writes what is queued, and ends the writer and the hook. Sightings from now on, through any handle, are dropped. Tries
+    /// each server once, even if its circuit is open. A second call only waits for the first.
     ///
     /// # Errors
-    /// The first failure; what was not written is lost. [`Error::System`] with a timeout where the hook has
-    /// not had all its events 2 s later.
+    /// Returns the first failure; what was not written is lost. Returns [`Error::System`] with a timeout if the hook is still
+    /// busy 2 s later.
     pub fn close(&self) -> Result<()> {
         self.handle.queue.close();
         match self.handle.command(Command::Close) {
@@ -202,7 +202,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// What has become of the sightings so far.
+    /// Returns counters of all sightings so far, for metrics.
     pub fn stats(&self) -> RecorderStats {
         let counts = self.handle.queue.counts();
         RecorderStats {
@@ -262,54 +262,82 @@ impl Drop for Handle {
     }
 }
 
-/// What a recorder has written, or what was done beside it, in the order of each user's calls.
+/// One thing that a hook is called with: what a recorder has written, or a sign-out or deletion. Each user's events come in
+/// the order of the calls. Made by [`Recorder::with_hook`].
+///
+/// ```
+/// use last_seen::RecorderEvent;
+///
+/// fn log(event: &RecorderEvent) -> String {
+///     match event {
+///         RecorderEvent::Seen { user, at } => format!("{user} was seen at {at}"),
+///         RecorderEvent::SignedOut { user, at, .. } => format!("{user} signed out at {at}"),
+///         RecorderEvent::Forgotten { user, at } => format!("{user} was forgotten at {at}"),
+///         _ => String::new(),
+///     }
+/// }
+/// # let recorder = last_seen::Recorder::with_hook(last_seen::Tracker::in_memory(), |events| {
+/// #     events.iter().for_each(|event| assert!(log(event).starts_with("alice was seen at ")));
+/// # });
+/// # recorder.seen("alice");
+/// # recorder.close().unwrap();
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecorderEvent {
-    /// The user's record was written.
+    /// Says that the user's record was written.
     Seen {
-        /// The user.
+        /// Names the user.
         user: String,
-        /// When the user was seen.
+        /// Tells when the user was seen.
         at: DateTime<Utc>,
     },
-    /// The user signed out.
+    /// Says that the user was signed out.
     SignedOut {
-        /// The user.
+        /// Names the user.
         user: String,
-        /// When that was.
+        /// Tells when the user was signed out.
         at: DateTime<Utc>,
-        /// The latest time that is offline: what the record holds now, unless it held an earlier one.
+        /// Holds the latest time that is offline: the record holds this now, unless it held an earlier one.
         last_seen: DateTime<Utc>,
     },
-    /// The user was forgotten.
+    /// Says that the user's record was deleted.
     Forgotten {
-        /// The user.
+        /// Names the user.
         user: String,
-        /// When that was: what is of an earlier time is to be deleted.
+        /// Tells when that was: delete your copy if it is of an earlier time.
         at: DateTime<Utc>,
     },
 }
 
-/// What has become of the calls of [`Recorder::seen`]:
-/// `seen = coalesced + written + dropped + cancelled + queued`.
+/// Counts the sightings of a [`Recorder`] since it was created: `seen = coalesced + written + dropped + cancelled + queued`.
+///
+/// ```
+/// # let recorder = last_seen::Recorder::new(last_seen::Tracker::in_memory());
+/// recorder.seen("alice");
+/// recorder.seen("alice");
+/// recorder.flush()?;
+/// let stats = recorder.stats();
+/// assert_eq!((stats.seen, stats.coalesced + stats.written, stats.queued), (2, 2, 0));
+/// # Ok::<(), last_seen::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecorderStats {
-    /// Calls with a user that can be a key.
+    /// Counts sightings of valid users.
     pub seen: u64,
-    /// Those of a user who was queued already.
+    /// Counts sightings of users who were queued already.
     pub coalesced: u64,
-    /// Those that are in the store.
+    /// Counts sightings that are in memcached.
     pub written: u64,
-    /// Those beyond `recorder_capacity`.
+    /// Counts sightings that were dropped, since `recorder_capacity` users were queued.
     pub dropped: u64,
-    /// Those that a sign-out or a `forget` took back before they were written.
+    /// Counts sightings that a sign-out or a `forget` cancelled before they were written.
     pub cancelled: u64,
-    /// Those still to be written.
+    /// Tells how many sightings are queued now.
     pub queued: u64,
-    /// Calls with a user that cannot be a key.
+    /// Counts calls with a user that cannot be a memcached key; these are not in `seen`.
     pub invalid_users: u64,
-    /// Writes that failed; each stayed queued.
+    /// Counts writes that failed; each sighting stayed queued.
     pub failed_writes: u64,
 }

@@ -19,24 +19,24 @@ use crate::recorder::Recorder;
 /// place.
 const ANONYMOUS_MAX: u32 = 100;
 
-/// A tower layer that records who makes a request, before the request is handled.
+/// Records the user of each request, before the request is handled: a tower layer, for axum and other tower services.
 ///
-/// The inner service's response, error and future are left as they are, and nothing waits: recording is a
-/// [`Recorder::seen`].
+/// Leaves the inner service's response, error and future as they are, and never waits: recording is a [`Recorder::seen`].
 ///
-/// The layer goes inside the one that authenticates, which leaves the user in the request's extensions. If only the
-/// handler knows the user, call [`Recorder::seen`] there instead.
+/// Authentication must run first and store the user in the request's extensions, so put this layer inside your
+/// authentication layer: with `Router::layer` add it first, with `ServiceBuilder` add it after. If only the handler knows
+/// the user, call [`Recorder::seen`] there instead.
 ///
 /// ```
 /// use http::{Request, request::Parts};
 /// use last_seen::{Recorder, SeenLayer, Tracker};
 ///
-/// /// What the authentication leaves in the extensions.
+/// /// Inserted into the request extensions by your authentication layer.
 /// #[derive(Clone)]
 /// struct UserId(u64);
 ///
 /// fn identify(parts: &Parts) -> Option<u64> {
-///     // A page that polls is open, but nobody need be before it.
+///     // An open tab that polls in the background is not user activity.
 ///     let activity = parts.uri.path() != "/poll" && parts.uri.path() != "/health";
 ///     activity.then(|| parts.extensions.get::<UserId>())?.map(|user| user.0)
 /// }
@@ -51,11 +51,11 @@ pub struct SeenLayer<F> {
 }
 
 impl SeenLayer<()> {
-    /// A layer that records whom `identify` names: the user of a request, or `None` for a request that is nobody's
-    /// activity, such as an anonymous visitor, a health check or a poll.
+    /// Creates a layer that records the user that `identify` returns; `None` for a request that is not a user's activity:
+    /// an anonymous visitor, a health check, a poll.
     ///
-    /// It warns once, through `tracing`, if the first 100 requests name nobody: then it probably stands outside the layer
-    /// that authenticates.
+    /// Logs one warning through `tracing` if the first 100 requests have no user: then it probably is outside the
+    /// authentication layer.
     pub fn new<U: Display>(
         recorder: Recorder,
         identify: impl Fn(&Parts) -> Option<U> + Clone,
@@ -85,8 +85,8 @@ fn count(anonymous: &AtomicU32, is_named: bool) {
 }
 
 impl<F: Fn(&Parts, &Recorder)> SeenLayer<F> {
-    /// A layer that calls `record` with each request: for a user whose name is borrowed from the request, for several users
-    /// of one request, or for more than recording.
+    /// Creates a layer that calls `record` with each request: for names borrowed from the request, several users of one
+    /// request, or more than recording.
     ///
     /// ```
     /// use last_seen::{Recorder, SeenLayer, Tracker};
@@ -118,7 +118,17 @@ impl<F> fmt::Debug for SeenLayer<F> {
     }
 }
 
-/// The service that a [`SeenLayer`] makes.
+/// Records the user of each request and passes it on to the inner service: what a [`SeenLayer`] makes.
+///
+/// ```
+/// use last_seen::{Recorder, SeenLayer, SeenService, Tracker};
+/// use tower_layer::Layer;
+///
+/// struct Inner; // a service of your own
+///
+/// let layer = SeenLayer::new(Recorder::new(Tracker::in_memory()), |_| None::<String>);
+/// let service: SeenService<Inner, _> = layer.layer(Inner);
+/// ```
 #[derive(Debug, Clone)]
 pub struct SeenService<S, F> {
     inner: S,

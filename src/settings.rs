@@ -32,11 +32,11 @@ const MAX_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 /// memcached allows 1,024 connections by default, for all its clients.
 const MAX_CONNECTIONS: usize = 1_000;
 
-/// What a [`Tracker`](crate::Tracker) can be told. Start from the default and set what differs, or read it
-/// from a file of any format that serde knows.
+/// Configures a [`Tracker`](crate::Tracker). Start from [`Settings::default`] and change what you need, or deserialize it
+/// from any serde format.
 ///
-/// In a file a whole number is seconds, and text may be `"5m"`, `"7d"` or `"100ms"`. Unknown names are
-/// errors. The original post's names `USER_ONLINE_TIMEOUT` and `USER_LASTSEEN_TIMEOUT` are accepted too.
+/// In files and in the environment, durations are whole seconds or strings such as `"5m"`, `"7d"` and `"100ms"`. Unknown
+/// names are errors. `USER_ONLINE_TIMEOUT` and `USER_LASTSEEN_TIMEOUT`, as Django sites call them, are accepted too.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -86,21 +86,21 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings in the environment: `LAST_SEEN_` and the setting's name in capitals, as in
-    /// `LAST_SEEN_SERVERS` or `LAST_SEEN_ONLINE_TIMEOUT`. What is not set has its default.
+    /// Reads the settings from environment variables: `LAST_SEEN_` and the setting's name in capitals, such as
+    /// `LAST_SEEN_SERVERS` and `LAST_SEEN_ONLINE_TIMEOUT`. What is not set has its default.
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) where a variable's text is no such value.
+    /// Returns [`Error::Settings`](crate::Error::Settings) if a variable's text is not a value of its setting.
     pub fn from_env() -> Result<Self> {
         Ok(Self::try_from(parse::RawSettings::from_env()?)?)
     }
 
-    /// The settings for an unchanged Django site that stores `datetime.now()`: prefix `:1:seen_`, [`Format::Django`],
-    /// sharding as its `PyMemcacheCache` does it, and the site's `TIME_ZONE`, such as `"Europe/Berlin"`. A site with a
-    /// `KEY_PREFIX` or `VERSION` has another prefix, `site:2:seen_` for example.
+    /// Returns the settings for an unmodified Django site that stores `datetime.now()`: prefix `:1:seen_`,
+    /// [`Format::Django`], [`Sharding::Pymemcache`] as in its `PyMemcacheCache`, and the site's `TIME_ZONE`, such as
+    /// `"Europe/Berlin"`. A site with a `KEY_PREFIX` or `VERSION` has another prefix, `site:2:seen_` for example.
     ///
-    /// The rules of the zone are read here and when a tracker is made, from the zone files in `TZDIR` or else the host's, as
-    /// its Python reads them; a host without the file has this crate's own copy.
+    /// The rules of the zone are read here and when a tracker is created, from the zone files in `TZDIR` or else the host's,
+    /// as its Python reads them; on a host without the file, from this crate's own copy.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -119,8 +119,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The settings for an unchanged Django site that has `USE_TZ = True` and stores `timezone.now()`: as
-    /// [`django`](Self::django) with [`Format::DjangoAware`], which needs no zone.
+    /// Returns the settings for an unmodified Django site that has `USE_TZ = True` and stores `timezone.now()`: those of
+    /// [`django`](Self::django) with [`Format::DjangoAware`], which needs no time zone.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -152,11 +152,11 @@ impl Settings {
     ///
     /// | | |
     /// | --- | --- |
-    /// | `weight=2` | twice the share of the others, with [`Sharding::Ketama`] and [`Sharding::Dalli`] |
+    /// | `weight=2` | gives the server twice the share of the others, with [`Sharding::Ketama`] and [`Sharding::Dalli`] |
     /// | `ca=FILE` | with TLS, trusts the certificates in this PEM file instead of the system's |
-    /// | `cert=FILE&key=FILE` | with TLS, the certificate and key that the client shows |
-    /// | `server_name=NAME` | with TLS, the name in the server's certificate, if that is not the host |
-    /// | `password_file=FILE` | the password of `"memcache://user@host"`, kept out of the settings |
+    /// | `cert=FILE&key=FILE` | with TLS, names the client's certificate and key |
+    /// | `server_name=NAME` | with TLS, is the name in the server's certificate, if that is not the host |
+    /// | `password_file=FILE` | holds the password of `"memcache://user@host"`, which keeps it out of the settings |
     ///
     /// Users, passwords, paths and values of options are percent-decoded: write a comma as `%2C`, `%`, `?` and `&`
     /// likewise, and `:` and `/` in a user or password. [`servers`](Self::servers), `Debug`, errors and events show `***` in
@@ -164,144 +164,143 @@ impl Settings {
     /// use renewed ones.
     ///
     /// A change of the list moves users: with ketama, pymemcache and dalli half of them from one server to two, a
-    /// third from two to three, a quarter from three to four; with the others most. Who is moved has no
-    /// record until the next request.
+    /// third from two to three, a quarter from three to four; with the others most. Users whose key moves have no record
+    /// until their next request.
     #[must_use]
     pub fn with_servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
         self.servers = ServerList::new(servers.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets for how long after a request a user counts as online, in whole seconds. Defaults to 300 s.
+    /// Sets how long a user counts as online after a request, in whole seconds; 1 s to `last_seen_timeout`. Defaults to
+    /// 300 s.
     #[must_use]
     pub fn with_online_timeout(mut self, timeout: Duration) -> Self {
         self.online_timeout = timeout;
         self
     }
 
-    /// Sets for how long after a request the time is remembered, in whole seconds; at least
-    /// `online_timeout` and at most five years. Defaults to 7 days.
+    /// Sets how long a record is kept after the user's last request, in whole seconds; `online_timeout` to five years.
+    /// Defaults to 7 days.
     #[must_use]
     pub fn with_last_seen_timeout(mut self, timeout: Duration) -> Self {
         self.last_seen_timeout = timeout;
         self
     }
 
-    /// Sets what stands before the user in a key. Defaults to `seen_`; Django adds its own, so that what
-    /// it calls `seen_` is `:1:seen_` in memcached.
+    /// Sets the prefix of every key, 1 to 249 bytes without spaces or control characters. Defaults to `seen_`. Django adds a
+    /// prefix of its own: what it calls `seen_` is `:1:seen_` in memcached.
     #[must_use]
     pub fn with_key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
-    /// Sets how times are written. Defaults to [`Format::UnixSeconds`].
+    /// Sets how times are written; every format is read. Defaults to [`Format::UnixSeconds`].
     #[must_use]
     pub fn with_format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// Sets the zone of datetimes that carry none, by its IANA name: Django's `TIME_ZONE`. Any but UTC needs
-    /// the feature `django`. Defaults to `UTC`.
+    /// Sets the IANA time zone assumed for stored datetimes without one. Use the value of Django's `TIME_ZONE`. Any but UTC
+    /// needs the feature `django`. Defaults to `UTC`.
     #[must_use]
     pub fn with_time_zone(mut self, time_zone: impl Into<String>) -> Self {
         self.time_zone = time_zone.into();
         self
     }
 
-    /// Sets which of several servers holds a key. Defaults to [`Sharding::Ketama`].
+    /// Sets how keys are spread over several servers; must match your other programs. Defaults to [`Sharding::Ketama`].
     #[must_use]
     pub fn with_sharding(mut self, sharding: Sharding) -> Self {
         self.sharding = sharding;
         self
     }
 
-    /// Sets how long one exchange with a server may take; half of it is allowed to wait for a free
-    /// connection and the server's address, and half to connect. Failures closer together than this count as one: after
-    /// three in a row the circuit opens, and calls to the server fail fast until it answers a probe. At most 10 s.
-    /// Defaults to 100 ms.
+    /// Sets the timeout of one request to a server, 1 ms to 10 s. Waiting for a free connection and for DNS may take half of
+    /// it more, and connecting another half. Failures within one timeout count as one; after three in a row the circuit
+    /// opens, and calls fail fast until a probe succeeds. Defaults to 100 ms.
     #[must_use]
     pub fn with_server_timeout(mut self, timeout: Duration) -> Self {
         self.server_timeout = timeout;
         self
     }
 
-    /// Sets how many connections a tracker opens to a server at most, for blocking calls, async calls and recorder
-    /// together; `docs/operating.md` says what may come on top. Defaults to 8.
+    /// Sets how many connections a tracker opens to each server, 1 to 1,000, for blocking calls, async calls and recorders
+    /// together. [`server_status`](crate::Tracker::server_status), a list and a watch each open one or two more. Defaults to
+    /// 8.
     #[must_use]
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Sets how often a [`Recorder`](crate::Recorder) writes what it has noted; 10 ms to 1 min. Defaults to
-    /// 1 s.
+    /// Sets how often a [`Recorder`](crate::Recorder) writes what is queued, 10 ms to 1 min. Defaults to 1 s.
     #[must_use]
     pub fn with_flush_interval(mut self, period: Duration) -> Self {
         self.flush_interval = period;
         self
     }
 
-    /// Sets how many users a [`Recorder`](crate::Recorder) keeps that are yet to be written; at least 1.
-    /// Defaults to 100,000.
+    /// Sets the maximum number of users queued in a [`Recorder`](crate::Recorder), at least 1. Defaults to 100,000.
     #[must_use]
     pub fn with_recorder_capacity(mut self, users: usize) -> Self {
         self.recorder_capacity = users;
         self
     }
 
-    /// The servers as they were set, with `***` in place of passwords.
+    /// Returns the servers as they were set, with `***` in place of passwords.
     pub fn servers(&self) -> &[String] {
         self.servers.shown()
     }
 
-    /// For how long after a request a user counts as online.
+    /// Returns how long a user counts as online after a request.
     pub fn online_timeout(&self) -> Duration {
         self.online_timeout
     }
 
-    /// For how long after a request the time is remembered.
+    /// Returns how long a record is kept after the user's last request.
     pub fn last_seen_timeout(&self) -> Duration {
         self.last_seen_timeout
     }
 
-    /// What stands before the user in a key.
+    /// Returns the prefix of every key.
     pub fn key_prefix(&self) -> &str {
         &self.key_prefix
     }
 
-    /// How times are written.
+    /// Returns how times are written.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The zone of datetimes that carry none.
+    /// Returns the time zone assumed for stored datetimes without one.
     pub fn time_zone(&self) -> &str {
         &self.time_zone
     }
 
-    /// Which of several servers holds a key.
+    /// Returns how keys are spread over several servers.
     pub fn sharding(&self) -> Sharding {
         self.sharding
     }
 
-    /// How long one exchange with a server may take.
+    /// Returns the timeout of one request to a server.
     pub fn server_timeout(&self) -> Duration {
         self.server_timeout
     }
 
-    /// How many connections to a server are open at most.
+    /// Returns how many connections a tracker opens to each server at most.
     pub fn max_connections(&self) -> usize {
         self.max_connections
     }
 
-    /// How often a recorder writes what it has noted.
+    /// Returns how often a recorder writes what is queued.
     pub fn flush_interval(&self) -> Duration {
         self.flush_interval
     }
 
-    /// How many users a recorder keeps that are yet to be written.
+    /// Returns the maximum number of users queued in a recorder.
     pub fn recorder_capacity(&self) -> usize {
         self.recorder_capacity
     }

@@ -29,16 +29,17 @@ use crate::{
 /// How often what others change between reading and writing is tried again.
 const TRIES: usize = 32;
 
-/// Remembers when each user was last seen. A clone is a handle on the same store.
+/// Records when users are active, and says when they were last seen and whether they are online. Cheap to clone; clones
+/// share one store.
 ///
-/// A user is anything that displays, such as a name, a number or a UUID: at most 250 bytes together with the
-/// prefix, without blanks and control bytes. A `User` that displays as "Alice Smith" is refused: pass its id.
+/// A user is anything that implements `Display`, such as a name, a number or a UUID. Prefix and user together may be at
+/// most 250 bytes, without spaces or control characters; "Alice Smith" is rejected, so pass an id instead.
 ///
-/// Calls block for at most the two `server_timeout`s that [`Settings::with_server_timeout`] tells of; in an
-/// async handler they belong on a thread for blocking work.
+/// Calls block for at most twice [`server_timeout`](Settings::with_server_timeout). In async code use
+/// [`AsyncTracker`](crate::AsyncTracker), or a thread for blocking work.
 ///
-/// Three answers are never mixed up: `Ok(Some(..))`, seen then; `Ok(None)`, no record; `Err(..)`, unknown.
-/// A view that must not fail uses `.ok()` and shows "unknown" for `None`.
+/// There are three possible answers: `Ok(Some(time))`, seen at that time; `Ok(None)`, no record; `Err(_)`, unknown because
+/// the server did not answer. In a view that must not fail, use `.ok()` and show "unknown" for `None`.
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -62,31 +63,31 @@ struct Shared {
 }
 
 impl Tracker {
-    /// Makes a tracker with the default settings on these servers: `"host"` (port 11211), `"host:port"`,
+    /// Creates a tracker with the default settings on these servers: `"host"` (port 11211), `"host:port"`,
     /// `"[::1]:11211"`, `"memcache://user:password@host"`, `"unix:/run/memcached.sock"` or `"/run/memcached.sock"`,
     /// `"tls://host?ca=FILE"` with the feature `tls`, a comma-separated list of these, or `"memory:"`.
-    /// [`Settings::with_servers`] has every form. Connects at the first call, so it succeeds without a memcached.
+    /// [`Settings::with_servers`] has every form. Connects lazily on first use, so this succeeds even if memcached is down.
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) if the text names no server, or a file that cannot be used.
+    /// Returns [`Error::Settings`](crate::Error::Settings) if the text names no server, or names a file that cannot be used.
     pub fn connect(servers: &str) -> Result<Self> {
         Self::new(Settings::default().with_servers([servers]))
     }
 
-    /// A tracker in the memory of this process alone, for tests and small sites: at most a million users,
-    /// of whom the ones that were not asked for long make room.
+    /// Creates a tracker that keeps its records in this process, for tests and small sites. It holds up to a million users
+    /// and evicts the least recently used.
     pub fn in_memory() -> Self {
         let settings = Settings::default().with_servers(["memory:"]);
         let codec = Codec::new(settings.online_timeout());
         Self::on(Store::memory(), settings, codec)
     }
 
-    /// Makes a tracker with these settings. Connects at the first call, so it succeeds without a memcached. In a program
-    /// that forks, create the tracker after forking.
+    /// Creates a tracker with these settings. Connects lazily on first use, so this succeeds even if memcached is down. In a
+    /// program that forks, create the tracker after forking.
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) if a setting, or a file that it names, cannot be used; with its name
-    /// and value.
+    /// Returns [`Error::Settings`](crate::Error::Settings), with the setting's name and value, if a setting or a file that it
+    /// names cannot be used.
     pub fn new(settings: Settings) -> Result<Self> {
         let (servers, codec) = (settings.check()?, settings.codec()?);
         let store = Store::new(servers, &settings)?;
@@ -97,66 +98,68 @@ impl Tracker {
         Self { shared: Arc::new(Shared { settings, codec, store, queues: Queues::default() }) }
     }
 
-    /// A tracker with the settings in the environment, as [`Settings::from_env`] reads them.
+    /// Creates a tracker with the settings in the `LAST_SEEN_*` environment variables, as [`Settings::from_env`] reads them.
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) where a variable cannot be used.
+    /// Returns [`Error::Settings`](crate::Error::Settings) if a variable cannot be used.
     pub fn from_env() -> Result<Self> {
         Self::new(Settings::from_env()?)
     }
 
-    /// The settings it was made with.
+    /// Returns the settings that the tracker was created with.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
     }
 
-    /// Notes that the user is here now: the line for request code.
+    /// Records that the user is active now, in one round trip. In request handlers prefer
+    /// [`Recorder::seen`](crate::Recorder::seen), which needs none.
     ///
     /// # Errors
-    /// As every verb with a user: [`Error::InvalidUser`](crate::Error::InvalidUser) before anything is sent,
-    /// [`Error::Unavailable`](crate::Error::Unavailable) and [`Error::Server`](crate::Error::Server) where
-    /// the server did not take it.
+    /// Returns [`Error::InvalidUser`](crate::Error::InvalidUser), before anything is sent, if the user cannot be a memcached
+    /// key; [`Error::Unavailable`](crate::Error::Unavailable) if the server did not answer in time; and
+    /// [`Error::Server`](crate::Error::Server) if it answered with an error.
     pub fn seen(&self, user: impl Display) -> Result<()> {
         self.seen_at(user, Utc::now())
     }
 
-    /// Notes that the user was here at `at`, to the second, in place of what was known.
+    /// Records that the user was active at `at`, to the second. Replaces the stored time, whether it is earlier or later.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen); [`Error::InvalidTime`](crate::Error::InvalidTime) where `at` is not in the years 1970 to 9999.
+    /// Returns the errors of [`seen`](Self::seen), and [`Error::InvalidTime`](crate::Error::InvalidTime) if `at` is not in the
+    /// years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> Result<()> {
         run_through(self.seen_on::<Blocking>(self.key(user)?, at))
     }
 
-    /// When the user was last seen, to the second; `None` where there is no record: not seen within
-    /// `last_seen_timeout`, or forgotten by the cache.
+    /// Returns when the user was last seen, to the second; `None` if there is no record: the user was not seen within
+    /// `last_seen_timeout`, or memcached evicted the record.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen); [`Error::InvalidRecord`](crate::Error::InvalidRecord) where something else is stored under the
-    /// user's key, or a time that is ahead of this host's clock by more than `online_timeout`.
+    /// Returns the errors of [`seen`](Self::seen), and [`Error::InvalidRecord`](crate::Error::InvalidRecord) if something else
+    /// is stored under the user's key, or a time more than `online_timeout` ahead of this host's clock.
     pub fn last_seen(&self, user: impl Display) -> Result<Option<DateTime<Utc>>> {
         Ok(self.presence(user)?.last_seen)
     }
 
-    /// Whether the user was seen within `online_timeout`.
+    /// Returns whether the user was seen within `online_timeout`; `false` if there is no record.
     ///
     /// # Errors
-    /// As [`last_seen`](Self::last_seen).
+    /// Returns the errors of [`last_seen`](Self::last_seen).
     pub fn online(&self, user: impl Display) -> Result<bool> {
         Ok(self.presence(user)?.online)
     }
 
-    /// When the user was last seen and whether the user is online, in one read.
+    /// Returns when the user was last seen and whether the user is online, in one read.
     ///
     /// # Errors
-    /// As [`last_seen`](Self::last_seen).
+    /// Returns the errors of [`last_seen`](Self::last_seen).
     pub fn presence(&self, user: impl Display) -> Result<Presence> {
         run_through(self.presence_on::<Blocking>(&self.key(user)?))
     }
 
-    /// A page of users in one round trip a server: one answer a user, in the order asked. A lost server
-    /// costs only its own users. More than a thousand users of a server take a round trip for each thousand,
-    /// each with a `server_timeout` of its own.
+    /// Returns the presence of each user, in the order of `users`, in one round trip to all servers. A server that is down
+    /// affects only its own users. Each further 1,000 users of a server take another round trip, with a `server_timeout` of
+    /// its own.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -174,31 +177,30 @@ impl Tracker {
         run_through(self.presences_on::<Blocking>(self.store(), self.keys(users)))
     }
 
-    /// Makes the user offline now, for every reader in every language, and keeps last seen as near as that
-    /// allows: 5 s outside `online_timeout`, or earlier where it was earlier. A user who was never seen gets no
-    /// record. No recorder that still has a sighting from before brings the user back. Returns whether there was a
-    /// record, or a sighting that a [`Recorder`](crate::Recorder) of this tracker had queued.
+    /// Marks the user as offline for every reader, in every language, by moving `last_seen` back to `online_timeout` + 5 s
+    /// ago, unless it is already earlier. Creates no record for a user without one. Cancels earlier sightings that a
+    /// [`Recorder`](crate::Recorder) in any process has queued. Returns whether there was a record, or a sighting queued by a
+    /// recorder of this tracker.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen).
+    /// Returns the errors of [`seen`](Self::seen).
     pub fn sign_out(&self, user: impl Display) -> Result<bool> {
         run_through(self.end_on::<Blocking>(&self.key(user)?, Kind::SignedOut))
     }
 
-    /// Removes the user's record, and what is queued. No recorder that still has a sighting from before brings it back.
-    /// What stays for a day is a hash of the name, and the time. Returns whether there was a record, or a sighting that a
-    /// [`Recorder`](crate::Recorder) of this tracker had queued.
+    /// Deletes the user's record, and cancels earlier sightings that a [`Recorder`](crate::Recorder) in any process has
+    /// queued. A hash of the key and the time of the call stay for a day. Returns whether there was a record, or a sighting
+    /// queued by a recorder of this tracker.
     ///
     /// # Errors
-    /// As [`seen`](Self::seen).
+    /// Returns the errors of [`seen`](Self::seen).
     pub fn forget(&self, user: impl Display) -> Result<bool> {
         run_through(self.end_on::<Blocking>(&self.key(user)?, Kind::Forgotten))
     }
 
-    /// Refills the cache from a copy kept elsewhere, say after a restart of memcached, a thousand users at a time.
-    /// The newest time wins, of several for one user and against what is stored; nobody who has signed out or
-    /// was forgotten since comes back. Each record is kept for the rest of its `last_seen_timeout`. No recorder's
-    /// hook is told of it.
+    /// Restores records from your own copy, for example after memcached restarted, 1,000 users in a batch. The newest time
+    /// wins, both among several for one user and against the stored one. Users who have signed out or were forgotten since
+    /// are skipped. Each record expires `last_seen_timeout` after its time. Recorder hooks are not called.
     ///
     /// ```
     /// # use chrono::{TimeDelta, Utc};
@@ -214,16 +216,27 @@ impl Tracker {
         run_through(self.restore_on::<Blocking, U>(records))
     }
 
-    /// The record as it is stored, for finding out why another program does not see it.
+    /// Returns the record as it is stored, to find out why another program does not see a user.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), last_seen::Error> {
+    /// # let tracker = last_seen::Tracker::in_memory();
+    /// tracker.seen("alice")?;
+    /// let record = tracker.inspect("alice")?;
+    /// println!("{} on {}: {:?}", record.key, record.server, record.stored);
+    /// # assert!(record.stored.is_some());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`seen`](Self::seen).
+    /// Returns the errors of [`seen`](Self::seen). A value that cannot be read is no error here, but in
+    /// [`StoredRecord::last_seen`].
     pub fn inspect(&self, user: impl Display) -> Result<RecordInfo> {
         run_through(self.inspect_on::<Blocking>(&self.key(user)?))
     }
 
-    /// The record that [`seen_at`](Self::seen_at) would write, to be laid beside what
-    /// [`inspect`](Self::inspect) finds or what another program writes. Nothing is sent.
+    /// Returns the record that [`seen_at`](Self::seen_at) would write, without writing it. Compare it with
+    /// [`inspect`](Self::inspect) or with what another program stores.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -235,16 +248,26 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidUser`](crate::Error::InvalidUser); [`Error::InvalidTime`](crate::Error::InvalidTime) where `at` is
-    /// not in the years 1970 to 9999.
+    /// Returns [`Error::InvalidUser`](crate::Error::InvalidUser) if the user cannot be a memcached key, and
+    /// [`Error::InvalidTime`](crate::Error::InvalidTime) if `at` is not in the years 1970 to 9999.
     pub fn preview(&self, user: impl Display, at: DateTime<Utc>) -> Result<RecordInfo> {
         let write = self.write(self.key(user)?, at, When::Always)?;
         let detail = Detail { expires_in: Some(self.settings().last_seen_timeout()), ..Detail::default() };
         Ok(self.record_info(&write.key, Some(write.value), detail))
     }
 
-    /// How each server is, for health checks; none for a tracker in memory. Asks them in turn, each on a
-    /// connection of its own.
+    /// Returns the health of each server, in the order of the settings. Contacts the servers one after another, each on a
+    /// new connection, and blocks for at most four times `server_timeout` for each. Empty for an in-memory tracker.
+    ///
+    /// ```
+    /// # let tracker = last_seen::Tracker::connect("127.0.0.1:1").unwrap();
+    /// for status in tracker.server_status() {
+    ///     match status.info {
+    ///         Ok(info) => println!("{} is up: {:?}", status.server, info.latency),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// ```
     pub fn server_status(&self) -> Vec<ServerStatus> {
         run_through(self.store().server_status::<Blocking>())
     }

@@ -40,40 +40,59 @@ use pace::Intervals;
 /// So many records that cannot be read are shown.
 const UNREADABLE_MAX: usize = 100;
 
-/// A user in a list of [`online_users`](Tracker::online_users).
+/// Names a user who is online, and when the user was last seen: an item of [`OnlineUsers::users`].
+///
+/// ```
+/// # fn main() -> Result<(), last_seen::Error> {
+/// # let tracker = last_seen::Tracker::in_memory();
+/// tracker.seen("alice")?;
+/// let newest = &tracker.online_users()?.users[0];
+/// println!("{} was seen at {}", newest.user, newest.last_seen);
+/// # assert_eq!(newest.user, "alice");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OnlineUser {
-    /// Who.
+    /// Names the user.
     pub user: String,
-    /// The last request, to the second.
+    /// Holds the time of the user's last request, to the second.
     pub last_seen: DateTime<Utc>,
 }
 
-/// Everyone who is online, and what could not be found out: from [`Tracker::online_users`].
+/// Lists everyone who is online, and says what could not be found out: from [`Tracker::online_users`].
+///
+/// ```
+/// # fn main() -> Result<(), last_seen::Error> {
+/// # let tracker = last_seen::Tracker::in_memory();
+/// let online = tracker.online_users()?;
+/// let more = if online.is_complete() { "" } else { " or more" };
+/// println!("{}{more} online", online.users.len());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct OnlineUsers {
-    /// Those of every server that answered, the newest first.
+    /// Lists the users of every server that answered, most recent first.
     pub users: Vec<OnlineUser>,
-    /// Users whose record cannot be read or believed, and why: at most 100 of them. Whether they are online is unknown.
+    /// Lists users whose record is not a valid timestamp, and why: at most 100. Whether they are online is unknown.
     pub unreadable: Vec<(String, Error)>,
-    /// How many these are.
+    /// Counts all users whose record is not a valid timestamp.
     pub unreadable_count: usize,
-    /// Why servers could not be listed, or read to the end. Of their users some are missing, or all.
+    /// Says which servers could not be listed or read to the end, and why. Some or all of their users are missing.
     pub unavailable: Vec<Error>,
 }
 
 impl OnlineUsers {
-    /// Whether every server was listed and read.
+    /// Returns whether every server was listed and read.
     pub fn is_complete(&self) -> bool {
         self.unavailable.is_empty()
     }
 
-    /// Returns the users, if every server was listed and read.
+    /// Returns the users if every server was listed and read.
     ///
     /// # Errors
-    /// The first of [`unavailable`](Self::unavailable).
+    /// Returns the first error of [`unavailable`](Self::unavailable) otherwise.
     pub fn complete(self) -> Result<Vec<OnlineUser>> {
         self.unavailable.into_iter().next().map_or(Ok(self.users), Err)
     }
@@ -86,20 +105,19 @@ impl OnlineUsers {
     }
 }
 
-/// What the feature `who` adds.
+/// Lists and follows who is online.
 impl Tracker {
-    /// Lists everyone who is online now, the newest first, whichever program and language wrote them and with any
-    /// expiry. A server that cannot be listed costs only its own users, and is named.
+    /// Lists everyone who is online now, most recent first, whichever program recorded them, in any language and with any
+    /// expiry. A server that cannot be listed affects only its own users, and is named in the result.
     ///
-    /// For jobs and administrators' pages, never for each request: every server walks through all its items,
-    /// which takes 1 to 2 seconds for a million. For the users of a page there is
-    /// [`presences`](Self::presences). Takes at most 10 s, and the reading of those who are online. What a
-    /// [`Recorder`](crate::Recorder) has queued and not written yet is not in the list.
+    /// Makes every server list all its keys, which takes 1 to 2 s for a million. Use it in jobs and on administrators'
+    /// pages, not in request handlers; for the users of a page there is [`presences`](Self::presences). Blocks for at most
+    /// 10 s, plus the reading of those who are online. Sightings that a [`Recorder`](crate::Recorder) has queued are not in
+    /// the list.
     ///
-    /// Below memcached 1.6.19 a listing that is not read holds the server's locks. It is read by a thread
-    /// that does nothing else and ends at its deadline, but a process that is *suspended* in the middle (a
-    /// debugger, SIGSTOP, a frozen container) freezes such a server for every client until it is resumed or
-    /// killed.
+    /// Before memcached 1.6.19, the server holds its locks while a client reads a listing. A thread that does nothing else
+    /// reads it, and ends at its deadline. But if the process is *suspended* meanwhile (a debugger, SIGSTOP, a frozen
+    /// container), such a server stalls for every client until the process is resumed or killed.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -117,9 +135,9 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// If no server could be listed, the first one's: [`Error::Unavailable`] if it could not be reached, broke off, was
-    /// busy with other listings all the time, or is a proxy that closes the connection; [`Error::Server`] if it does not
-    /// list: started with `-X` or `no_lru_crawler`.
+    /// Returns the first server's error if no server could be listed: [`Error::Unavailable`] if it could not be reached,
+    /// disconnected, stayed busy with other listings, or is a proxy that closes the connection; [`Error::Server`] if it
+    /// cannot list keys, since it was started with `-X` or `no_lru_crawler`.
     pub fn online_users(&self) -> Result<OnlineUsers> {
         let until = Instant::now() + dump::DEADLINE;
         let servers = self.store().remotes();
@@ -178,22 +196,22 @@ impl Tracker {
         }
     }
 
-    /// Follows who is online: everyone who is, then [`Change::Ready`], then who comes and goes, by whichever program and
-    /// language, each within a moment. A [`Roster`] applies the changes. Returns at once, and needs no server to start:
-    /// one that is down, or refuses to be followed, is a [`Change::ServerDown`] and is tried again.
+    /// Follows who is online: yields everyone who is online, then [`Change::Ready`], then each user who comes online, is seen
+    /// again or goes offline, whichever program recorded them. Apply the changes to a [`Roster`]. Returns at once, even if a
+    /// server is down or refuses: that is a [`Change::ServerDown`], and the watch keeps trying.
     ///
-    /// It heals itself. A line of memcached's log only causes a read, and only reads cause changes, so a line that comes
-    /// late or twice does no harm. A server that goes down makes its users unknown, and nobody goes offline by the clock
-    /// meanwhile. After its return, and after the feed has lost something, the server is listed again, and the differences
-    /// come as changes. A log that was silent for 15 s is tried by a store of our own (`last-seen:watch:` and a random name,
-    /// kept for a minute), so that a dead connection is found within 25 s.
+    /// The watch recovers by itself. A line of memcached's log only causes a read, and only reads cause changes, so late and
+    /// repeated lines do no harm. While a server is down its users are unknown, and nobody goes offline by the clock. When
+    /// it is back, and after the feed has lost updates, the server is listed again and the differences come as changes. If a
+    /// log was silent for 15 s, the watch stores an item of its own (`last-seen:watch:` and a random name, kept for a
+    /// minute) to test it, so that a dead connection is found within 25 s.
     ///
-    /// * A sign-out is a change at once, and so is a [`forget`](Self::forget). That another program deleted a record, only
-    ///   newer servers log (1.6.45 does, 1.6.18 does not); elsewhere that user leaves when `online_timeout` is over.
+    /// * A sign-out and a [`forget`](Self::forget) are changes at once. If another program deletes a record, only newer
+    ///   servers log that (1.6.45 does, 1.6.18 does not); on others the user goes offline when `online_timeout` is over.
     ///   `flush_all` and `touch` are in no log.
-    /// * What a [`Recorder`](crate::Recorder) has queued is no change until it is written.
-    /// * memcached has 20 watchers at most: one `Watch` a program, fanned out. The 21st program gets
-    ///   [`Change::ServerDown`] with `WATCHER_TOO_MANY`, and is let in within about ten seconds of another one's end.
+    /// * Sightings that a [`Recorder`](crate::Recorder) has queued are no changes until they are written.
+    /// * memcached allows 20 watchers; use one `Watch` per process and fan it out. The 21st gets [`Change::ServerDown`] with
+    ///   `WATCHER_TOO_MANY`, and is let in within about 10 s after another one has ended.
     ///
     /// ```
     /// # fn main() -> Result<(), last_seen::Error> {
@@ -209,7 +227,7 @@ impl Tracker {
     /// ```
     ///
     /// # Errors
-    /// [`Error::System`] if there is no thread for it.
+    /// Returns [`Error::System`] if the system has no thread for it.
     pub fn watch(&self) -> Result<Watch> {
         Watch::start(self, Intervals::REAL)
     }

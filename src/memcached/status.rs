@@ -11,33 +11,49 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use super::{link::run_through, probe, protocol::Lines, server::Server};
 use crate::error::{Error, Escaped, Result};
 
-/// One server of a tracker, for health checks.
+/// Tells the health of one server: from [`Tracker::server_status`](crate::Tracker::server_status).
+///
+/// ```
+/// let tracker = last_seen::Tracker::connect("127.0.0.1:1").unwrap(); // nothing listens there
+/// let status = &tracker.server_status()[0];
+/// assert_eq!(status.server, "127.0.0.1:1");
+/// assert!(status.info.is_err());
+/// ```
 ///
 /// Serializes with the same keys whether it is up or down, null if unknown: `server`, `status` (`"up"` or `"down"`),
 /// `version`, `latency_us`, `clock_offset_s`, `connections`, `max_connections` and `error` (an [`Error`]).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerStatus {
-    /// The server as the settings name it.
+    /// Names the server as the settings do.
     pub server: String,
-    /// What it says of itself, or why it cannot be reached.
+    /// Holds what the server says of itself, or why it is unavailable.
     pub info: Result<ServerInfo>,
 }
 
-/// What a memcached server says of itself. A proxy tells its version alone.
+/// Holds what a memcached server says of itself. A proxy tells only its version.
+///
+/// ```
+/// fn warn(info: &last_seen::ServerInfo) {
+///     if let (Some(open), Some(max)) = (info.connections, info.max_connections)
+///         && open * 10 > max * 9
+///     {
+///         eprintln!("{open} of {max} connections are open");
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerInfo {
-    /// Its version, for example `"1.6.45"`.
+    /// Names its version, such as `"1.6.45"`.
     pub version: String,
-    /// How long it took to answer on an open connection.
+    /// Tells how long it took to answer on an open connection.
     pub latency: Duration,
-    /// How far its clock is ahead of this host's, in whole seconds; it counts in whole seconds and
-    /// up to one behind.
+    /// Tells how far its clock is ahead of this host's, in whole seconds. memcached's clock is up to 1 s late by design.
     pub clock_offset: Option<TimeDelta>,
-    /// Open connections, of all its clients.
+    /// Counts the open connections of all its clients.
     pub connections: Option<u64>,
-    /// How many it allows.
+    /// Tells how many connections it allows.
     pub max_connections: Option<u64>,
 }
 

@@ -10,12 +10,24 @@ use std::{
 
 use event_listener::Event;
 
-/// Keeps a user online for as long as it lives: of a WebSocket, or of a stream of server-sent events. Made by
+/// Keeps a user online while it lives: hold it as long as a WebSocket or a stream of server-sent events is open. Made by
 /// [`Recorder::keep_online`](crate::Recorder::keep_online).
 ///
-/// The user goes offline `online_timeout` after it is dropped, if nothing else keeps the user online. A sign-out or a
-/// `forget`, in whichever program, ends it for good: it never makes the user online again, and the connection that it
-/// belongs to is best closed. It keeps no recorder alive.
+/// The user goes offline `online_timeout` after the guard is dropped, unless something else keeps the user online. A
+/// sign-out or a `forget`, in any program, ends the guard for good: close the connection that it belongs to. The guard does
+/// not keep its recorder alive.
+///
+/// ```
+/// use last_seen::{Recorder, Tracker};
+///
+/// let tracker = Tracker::in_memory();
+/// let recorder = Recorder::new(tracker.clone());
+/// let guard = recorder.keep_online("alice");
+/// assert!(!guard.ended());
+/// tracker.sign_out("alice")?;
+/// assert!(guard.ended());
+/// # Ok::<(), last_seen::Error>(())
+/// ```
 #[must_use = "the user is kept online only while it lives"]
 pub struct OnlineGuard {
     /// `None` if the user is invalid or the recorder was closed: the guard then does nothing.
@@ -23,13 +35,13 @@ pub struct OnlineGuard {
 }
 
 impl OnlineGuard {
-    /// Whether a sign-out or a `forget` has ended it: one on a tracker of the recorder at once, one of another program when
-    /// the user is next kept online, after a third of `online_timeout` at most.
+    /// Returns whether a sign-out or a `forget` has ended the guard. One on the recorder's tracker ends it at once, one in
+    /// another program within a third of `online_timeout`.
     pub fn ended(&self) -> bool {
         self.kept.as_ref().is_some_and(|kept| kept.ended.load(Ordering::Acquire))
     }
 
-    /// Waits until it has [`ended`](Self::ended); for ever where it never does.
+    /// Waits until the guard has [`ended`](Self::ended), and forever if it never does. Cancelling the wait does no harm.
     #[cfg(feature = "tokio")]
     pub async fn wait_ended(&self) {
         let Some(kept) = &self.kept else { return std::future::pending().await };

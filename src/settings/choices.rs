@@ -40,42 +40,56 @@ macro_rules! choices {
 }
 
 choices! {
-    /// How times are written. Reading takes every form, whatever is set here.
+    /// Selects how times are written. Reading takes every form, whatever is set here.
+    ///
+    /// ```
+    /// use last_seen::{Format, Settings};
+    ///
+    /// assert_eq!("unix-seconds".parse(), Ok(Format::UnixSeconds));
+    /// let settings = Settings::default().with_format(Format::DjangoAware);
+    /// assert_eq!(settings.format().to_string(), "django-aware");
+    /// ```
     "format", Format {
-        /// `unix-seconds`, the default: ASCII digits, which every client of every language reads.
+        /// Writes ASCII digits, which every client of every language reads: `unix-seconds`, the default.
         #[default]
         UnixSeconds = "unix-seconds",
-        /// `django`: what an unchanged Django site stores by `datetime.now()`, a pickled datetime in local time
-        /// without a zone. Needs the feature `django`.
+        /// Writes what an unmodified Django site stores by `datetime.now()`, a pickled datetime in local time without a time
+        /// zone: `django`. Needs the feature `django`.
         Django = "django",
-        /// `django-aware`: what an unchanged Django site with `USE_TZ = True` stores by `timezone.now()`, a pickled
-        /// datetime in UTC that says so. Needs the feature `django`. Python compares a datetime of the one kind with
-        /// none of the other: [`StoredRecord::format`](crate::StoredRecord::format) tells which of the two a site stores.
+        /// Writes what an unmodified Django site with `USE_TZ = True` stores by `timezone.now()`, a pickled datetime with the
+        /// time zone UTC: `django-aware`. Needs the feature `django`. Python raises an error when it compares a datetime
+        /// of one kind with one of the other: [`StoredRecord::format`](crate::StoredRecord::format) tells which a site stores.
         DjangoAware = "django-aware",
     }
 }
 
 choices! {
-    /// Which of several servers holds a key. Every program of a site has to decide alike; with one server
-    /// they all do.
+    /// Selects how keys are spread over several servers. All programs of a site must use the same; with one server they do.
+    ///
+    /// ```
+    /// use last_seen::{Settings, Sharding};
+    ///
+    /// let servers = ["cache1:11211", "cache2:11211"];
+    /// let settings = Settings::default().with_servers(servers).with_sharding(Sharding::Pymemcache);
+    /// assert_eq!("pymemcache".parse(), Ok(settings.sharding()));
+    /// ```
     "sharding", Sharding {
-        /// `ketama`, the default: libmemcached's weighted ring. PHP with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc
-        /// with `ketama_weighted`, Node's memcached, twemproxy with md5 and ketama. A server more or less
-        /// moves few keys.
+        /// Matches libmemcached's weighted ring: PHP with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc with `ketama_weighted`, Node's
+        /// memcached, twemproxy with md5 and ketama. `ketama`, the default. Adding or removing a server moves few keys.
         #[default]
         Ketama = "ketama",
-        /// `pymemcache`: pymemcache's `HashClient`, and so Django's `PyMemcacheCache`. A server more or less
+        /// Matches pymemcache's `HashClient`, and so Django's `PyMemcacheCache`: `pymemcache`. Adding or removing a server
         /// moves few keys.
         Pymemcache = "pymemcache",
-        /// `libmemcached`: the default of PHP's memcached and of pylibmc, and so Django's `PyLibMCCache`. A
-        /// server more or less moves most keys.
+        /// Matches the default of PHP's memcached and of pylibmc, and so Django's `PyLibMCCache`: `libmemcached`. Adding or
+        /// removing a server moves most keys.
         Libmemcached = "libmemcached",
-        /// `python-memcached`: python-memcached, Django's former `MemcachedCache` and Perl's clients. A server
-        /// more or less moves most keys.
+        /// Matches python-memcached, Django's former `MemcachedCache` and Perl's clients: `python-memcached`. Adding or
+        /// removing a server moves most keys.
         PythonMemcached = "python-memcached",
-        /// `dalli`: Ruby's dalli. A server more or less moves few keys.
+        /// Matches Ruby's dalli: `dalli`. Adding or removing a server moves few keys.
         Dalli = "dalli",
-        /// `gomemcache`: Go's gomemcache, its `ServerList`. A server more or less moves most keys.
+        /// Matches the `ServerList` of Go's gomemcache: `gomemcache`. Adding or removing a server moves most keys.
         Gomemcache = "gomemcache",
     }
 }

@@ -8,16 +8,23 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use super::sightings::Outcome;
 use crate::{error::Result, settings::Format};
 
-/// What [`Tracker::restore`](crate::Tracker::restore) did.
+/// Counts what [`Tracker::restore`](crate::Tracker::restore) did with the records that it was given.
+///
+/// ```
+/// # let tracker = last_seen::Tracker::in_memory();
+/// let restored = tracker.restore([("alice", last_seen::chrono::Utc::now()), ("not a key", Default::default())]);
+/// assert_eq!((restored.written, restored.skipped, restored.failed), (1, 0, 1));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RestoreSummary {
-    /// Records written.
+    /// Counts records that were written.
     pub written: usize,
-    /// Records left alone: the cache had one of that user that is as new, the user has signed out or was forgotten since,
-    /// or it would have expired by now.
+    /// Counts records that were not needed: one as new is stored already, the user has signed out or was forgotten since, or
+    /// the record would have expired by now.
     pub skipped: usize,
-    /// Records that could not be written: the server lost, the user no key, the time not since 1970 or in the future.
+    /// Counts records that could not be written: the server is unavailable, the user cannot be a key, or the time is before
+    /// 1970 or in the future.
     pub failed: usize,
 }
 
@@ -31,46 +38,67 @@ impl RestoreSummary {
     }
 }
 
-/// What is stored of a user, and where.
+/// A user's record and where it is stored: from [`Tracker::inspect`](crate::Tracker::inspect) and
+/// [`Tracker::preview`](crate::Tracker::preview).
+///
+/// ```
+/// # fn main() -> Result<(), last_seen::Error> {
+/// # let tracker = last_seen::Tracker::in_memory();
+/// let record = tracker.inspect("alice")?;
+/// assert_eq!((&*record.server, &*record.key), ("memory:", "seen_alice"));
+/// assert!(record.stored.is_none());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct RecordInfo {
-    /// The server that holds the key, or `memory:`.
+    /// Names the server that holds the key, or is `memory:`.
     pub server: String,
-    /// The whole key, prefix and user.
+    /// Holds the whole key, prefix and user.
     pub key: String,
-    /// What is there; `None` where nothing is.
+    /// Holds the stored value; `None` if there is no record.
     pub stored: Option<StoredRecord>,
-    /// What the clocks of the setting `time_zone` show now: where a datetime without a zone is misread, compare it with the
+    /// Shows the local time in the setting `time_zone` now. If datetimes without a zone are misread, compare it with the
     /// site's own `datetime.now()`.
     pub local_time: DateTime<FixedOffset>,
-    /// The folder of the file that has the rules of the zone, or `built in`.
+    /// Names the folder of the file that has the rules of the zone, or is `built in`.
     pub zone_files: &'static str,
 }
 
-/// A value as the store keeps it.
+/// A value as memcached stores it.
+///
+/// ```
+/// # fn main() -> Result<(), last_seen::Error> {
+/// # let tracker = last_seen::Tracker::in_memory();
+/// tracker.seen_at("alice", "2026-11-24T03:00:00Z".parse().unwrap())?;
+/// let stored = tracker.inspect("alice")?.stored.unwrap();
+/// assert_eq!((stored.flags, &*stored.bytes), (0, &b"1795489200"[..]));
+/// assert_eq!(stored.format.unwrap().to_string(), "unix-seconds");
+/// # Ok(()) }
+/// ```
 ///
 /// Serializes as `flags`, `bytes` (as in a byte string: ASCII, the other bytes as `\x80`), `format`, `expires_in_s`,
 /// `idle_for_s` and `was_read` (each or null), `last_seen` (RFC 3339, or null) and `error` (an [`Error`](crate::Error), or null).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredRecord {
-    /// The client flags, which each client numbers in its own way.
+    /// Holds the client flags, which each client numbers in its own way.
     pub flags: u32,
-    /// The bytes.
+    /// Holds the bytes of the value.
     pub bytes: Vec<u8>,
-    /// The format that these are of; `None` if they are no time, or one in a form that is only read.
-    /// A Django site whose format is not the one set here would fail on what is written here.
+    /// Names the format of the bytes; `None` if they are not a time, or one in a form that is read but never written.
+    /// A Django site that stores another format than the setting `format` fails on records that this crate writes.
     pub format: Option<Format>,
-    /// How long it will be kept, in whole seconds; `None` for as long as there is room, without the feature `meta`, and
-    /// from a server that does not tell.
+    /// Tells how long until the record expires, in whole seconds; `None` if it never does, without the feature `meta`, and
+    /// on servers without meta commands.
     pub expires_in: Option<Duration>,
-    /// How long ago the store last read or wrote it, in whole seconds; `None` without the feature `meta`, and from a
-    /// server that does not tell.
+    /// Tells how long ago the record was last read or written, in whole seconds; `None` without the feature `meta`, and on
+    /// servers without meta commands.
     pub idle_for: Option<Duration>,
-    /// Whether anyone has read it since it was written; `None` as for `idle_for`.
+    /// Tells whether anyone has read the record since it was written; `None` without the feature `meta`, and on servers
+    /// without meta commands.
     pub was_read: Option<bool>,
-    /// What it decodes to, or why it is no time that can be believed.
+    /// Holds the time that the value decodes to, or why it is not a valid timestamp.
     pub last_seen: Result<DateTime<Utc>>,
 }
 

@@ -18,13 +18,13 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What the feature `who` adds.
+/// Lists and follows who is online.
 impl AsyncTracker {
-    /// Lists everyone who is online, as [`Tracker::online_users`](crate::Tracker::online_users) does, on a thread for
-    /// blocking work. One that is cancelled goes on there to its end.
+    /// Lists everyone who is online now, most recent first, on a thread for blocking work; a cancelled call goes on there to
+    /// its end. Not for request handlers. See [`Tracker::online_users`](crate::Tracker::online_users).
     ///
     /// # Errors
-    /// If no server could be listed.
+    /// Returns the first server's error if no server could be listed.
     pub async fn online_users(&self) -> Result<OnlineUsers> {
         let tracker = self.blocking().clone();
         task::spawn_blocking(move || tracker.online_users()).await.unwrap_or_else(|error| {
@@ -36,8 +36,8 @@ impl AsyncTracker {
         })
     }
 
-    /// Follows who comes and goes, as [`Tracker::watch`](crate::Tracker::watch) does: one task for a program, which
-    /// keeps a roster for its handlers and passes the changes on to the pages that are open.
+    /// Follows who comes online and goes offline. See [`Tracker::watch`](crate::Tracker::watch). Use one per process and fan
+    /// it out, in a task that keeps a roster for the handlers and passes the changes on to open pages:
     ///
     /// ```
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -52,17 +52,17 @@ impl AsyncTracker {
     /// let (pages, _) = broadcast::channel(1_000);
     ///
     /// let mut watch = tracker.watch().await?;
-    /// let (writing, telling) = (roster.clone(), pages.clone());
+    /// let (writing, sending) = (roster.clone(), pages.clone());
     /// tokio::spawn(async move {
     ///     while let Some(change) = watch.next().await {
-    ///         // Told while the lock is held, so that no page gets a change twice, or none.
+    ///         // Sent while the lock is held, so that no page gets a change twice or misses one.
     ///         let mut roster = writing.write().unwrap();
     ///         roster.apply(&change);
-    ///         let _ = telling.send(change);
+    ///         let _ = sending.send(change);
     ///     }
     /// });
     ///
-    /// // A page that is opened: what is so now, and every change from then on.
+    /// // When a page is opened: who is online now, and every change from then on.
     /// let (now, mut changes) = {
     ///     let roster = roster.read().unwrap();
     ///     (roster.clone(), pages.subscribe())
@@ -76,23 +76,40 @@ impl AsyncTracker {
     /// ```
     ///
     /// # Errors
-    /// [`Error::System`] if there is no thread for it.
+    /// Returns [`Error::System`] if the system has no thread for it.
     pub async fn watch(&self) -> Result<AsyncWatch> {
         Ok(AsyncWatch { watch: self.blocking().watch()?, listener: None })
     }
 }
 
-/// Who is online, and who comes and goes, for async code: from [`AsyncTracker::watch`]. A `Stream` of the changes that a
-/// [`Watch`] tells, which never ends.
+/// Yields who is online, and then who comes online and goes offline, for async code: from [`AsyncTracker::watch`]. A
+/// `Stream` of the changes of a [`Watch`], which never ends.
 ///
 /// Dropping it closes its connections at once and ends its threads.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(async {
+/// # let tracker = last_seen::AsyncTracker::from(last_seen::Tracker::in_memory());
+/// use last_seen::{Change, Roster};
+///
+/// let (mut watch, mut roster) = (tracker.watch().await?, Roster::default());
+/// while let Some(change) = watch.next().await {
+///     roster.apply(&change);
+///     if let Change::Ready { online, .. } = change {
+///         println!("{online} online");
+/// #       break;
+///     }
+/// }
+/// # Ok::<(), last_seen::Error>(()) }).unwrap();
+/// ```
 pub struct AsyncWatch {
     watch: Watch,
     listener: Option<EventListener>,
 }
 
 impl AsyncWatch {
-    /// Returns the next change, waited for. A wait that is cancelled loses none.
+    /// Waits for the next change; never returns `None`. Cancelling the wait loses no change.
     pub async fn next(&mut self) -> Option<Change> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }

@@ -7,99 +7,128 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// One thing that a [`Watch`](crate::Watch) tells; a [`Roster`](crate::Roster) applies it. A clone costs little.
+/// Says what has changed: an item of a [`Watch`](crate::Watch), for a [`Roster`](crate::Roster) to apply. Cheap to clone.
 ///
 /// `server` is the server's name in the settings, or `memory:`.
+///
+/// ```
+/// use last_seen::Change;
+///
+/// fn log(change: &Change) {
+///     match change {
+///         Change::Online { user, .. } => println!("{user} is online"),
+///         Change::Offline { user, reason, .. } => println!("{user} is offline: {reason:?}"),
+///         Change::ServerDown { error, .. } => println!("{error}; its users are unknown"),
+///         Change::Ready { online, complete: true, .. } => println!("{online} online"),
+///         _ => {}
+///     }
+/// }
+/// # let tracker = last_seen::Tracker::in_memory();
+/// # log(&tracker.watch().unwrap().next().unwrap());
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Change {
-    /// The user came online, or was online when the watch began.
+    /// Says that the user came online, or was online when the watch began.
     #[non_exhaustive]
     Online {
-        /// Who.
+        /// Names the user.
         user: Arc<str>,
-        /// The user's last request, to the second.
+        /// Holds the time of the user's last request, to the second.
         last_seen: DateTime<Utc>,
-        /// The server that holds the record.
+        /// Names the server that holds the record.
         server: Arc<str>,
     },
-    /// A user who is online was seen again.
+    /// Says that a user who is online was seen again.
     #[non_exhaustive]
     Seen {
-        /// Who.
+        /// Names the user.
         user: Arc<str>,
-        /// The user's last request, to the second.
+        /// Holds the time of the user's last request, to the second.
         last_seen: DateTime<Utc>,
-        /// The server that holds the record.
+        /// Names the server that holds the record.
         server: Arc<str>,
     },
-    /// The user is not online any more.
+    /// Says that the user went offline.
     #[non_exhaustive]
     Offline {
-        /// Who.
+        /// Names the user.
         user: Arc<str>,
-        /// What the record says now; `None` if there is none.
+        /// Holds the time in the record now; `None` if there is no record.
         last_seen: Option<DateTime<Utc>>,
-        /// The server that holds the record, or held it.
+        /// Names the server that holds the record, or held it.
         server: Arc<str>,
-        /// Why.
+        /// Says why.
         reason: OfflineReason,
     },
-    /// The user's record cannot be read or believed, so whether the user is online is unknown.
+    /// Says that the user's record is not a valid timestamp, so whether the user is online is unknown.
     #[non_exhaustive]
     Unreadable {
-        /// Who.
+        /// Names the user.
         user: Arc<str>,
-        /// The server that holds the record.
+        /// Names the server that holds the record.
         server: Arc<str>,
-        /// What is wrong with it.
+        /// Says what is wrong with the record.
         error: Error,
     },
-    /// The server is unavailable, or refuses. Its users are unknown from here on, and the clock turns none of them
-    /// offline. The watch tries again by itself.
+    /// Says that the server is unavailable, or refuses. Its users are unknown from here on, and none goes offline by the
+    /// clock. The watch tries again by itself.
     #[non_exhaustive]
     ServerDown {
-        /// Which.
+        /// Names the server.
         server: Arc<str>,
-        /// Why.
+        /// Says why.
         error: Error,
     },
-    /// The server is back and has been listed. What has changed meanwhile follows, and then [`Ready`](Self::Ready).
+    /// Says that the server is back and has been listed. The differences follow, and then [`Ready`](Self::Ready).
     #[non_exhaustive]
     ServerUp {
-        /// Which.
+        /// Names the server.
         server: Arc<str>,
-        /// How long the watch was without it.
+        /// Tells how long the watch was without it.
         down_for: Duration,
     },
-    /// The feed lost updates, so that some users may be wrong until the server is listed again: within about ten
-    /// seconds as a rule. What has changed follows then, and [`Ready`](Self::Ready).
+    /// Says that the feed lost updates, so that some users may be wrong until the server is listed again, as a rule within
+    /// about 10 s. Then the differences follow, and [`Ready`](Self::Ready).
     #[non_exhaustive]
     Missed {
-        /// Which.
+        /// Names the server.
         server: Arc<str>,
-        /// How many at most: of any key of any program.
+        /// Counts the lost updates at most: of all keys, of any program.
         updates: u64,
     },
-    /// What was told so far is what is true now.
+    /// Says that the changes so far add up to what is true now.
     #[non_exhaustive]
     Ready {
-        /// How many users are online on the servers that are up.
+        /// Counts the users who are online on the servers that are up.
         online: usize,
-        /// Whether that is all: no server is down, and none has updates that are still missing.
+        /// Tells whether these are all: no server is down, and none is to be listed again for lost updates.
         complete: bool,
     },
 }
 
-/// Why a user is not online any more.
+/// Says why a user went offline: the `reason` of [`Change::Offline`].
+///
+/// ```
+/// # let tracker = last_seen::Tracker::in_memory();
+/// use last_seen::{Change, OfflineReason};
+///
+/// tracker.seen("alice")?;
+/// let mut watch = tracker.watch()?;
+/// while !matches!(watch.next(), Some(Change::Ready { .. })) {}
+/// tracker.sign_out("alice")?;
+/// let Some(Change::Offline { reason, .. }) = watch.next() else { panic!() };
+/// assert_eq!(reason, OfflineReason::SignedOut);
+/// # Ok::<(), last_seen::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OfflineReason {
-    /// Not seen within `online_timeout`.
+    /// Says that the user was not seen within `online_timeout`.
     TimedOut,
-    /// Signed out.
+    /// Says that the user signed out.
     SignedOut,
-    /// The record is gone: forgotten, evicted or expired.
+    /// Says that the record is gone: deleted, evicted or expired.
     Gone,
 }

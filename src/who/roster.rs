@@ -15,24 +15,37 @@ use crate::error::Error;
 /// For how long users stay who are offline.
 const KEEP: Duration = Duration::from_secs(300);
 
-/// Whether a user is online.
+/// Says whether a user is online: the status of a [`RosterUser`].
+///
+/// ```
+/// use last_seen::Status;
+///
+/// fn label(status: Status) -> &'static str {
+///     match status {
+///         Status::Online => "online",
+///         Status::Offline => "offline",
+///         _ => "unknown",
+///     }
+/// }
+/// # assert_eq!(label(Status::Unknown), "unknown");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Status {
-    /// Seen within `online_timeout`.
+    /// Says that the user was seen within `online_timeout`.
     Online,
-    /// Not seen within `online_timeout`, signed out, or without a record.
+    /// Says that the user was not seen within `online_timeout`, signed out, or has no record.
     Offline,
-    /// The server is down, or the record cannot be read.
+    /// Says that the server is down, or the record is not a valid timestamp.
     Unknown,
 }
 
-/// Who is online: the changes of a [`Watch`](crate::Watch), applied one by one. A plain value, to be kept where a program
-/// likes: behind a lock in the state of its handlers, or in a test.
+/// Holds who is online, from the changes of a [`Watch`](crate::Watch). A plain value: keep it behind a lock in the state of
+/// your handlers, or in a test.
 ///
 /// Holds everyone who is online, and those who went offline within the last 5 minutes. While a server is down its users
-/// are [`Unknown`](Status::Unknown), and stay so until [`Change::Ready`] says that they were read again.
+/// are [`Unknown`](Status::Unknown), and stay so until they have been read again ([`Change::Ready`]).
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -84,31 +97,64 @@ struct Server {
     stale: [usize; 3],
 }
 
-/// A user in a [`Roster`].
+/// Tells what a [`Roster`] holds of a user: from [`Roster::get`] and [`Roster::iter`].
+///
+/// ```
+/// # let tracker = last_seen::Tracker::in_memory();
+/// # tracker.seen("alice")?;
+/// # let mut roster = last_seen::Roster::default();
+/// # for change in tracker.watch()? {
+/// #     roster.apply(&change);
+/// #     if let last_seen::Change::Ready { .. } = change { break }
+/// # }
+/// let mut users: Vec<_> = roster.iter().collect();
+/// users.sort_unstable_by_key(|user| std::cmp::Reverse(user.last_seen));
+/// for user in &users {
+///     println!("{} {:?} since {}", user.user, user.status, user.since);
+/// }
+/// # assert_eq!(users.len(), 1);
+/// # Ok::<(), last_seen::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RosterUser<'a> {
-    /// Who.
+    /// Names the user.
     pub user: &'a str,
-    /// The last request, to the second; `None` if there is no record, or none that can be read.
+    /// Holds the time of the user's last request, to the second; `None` if there is no record, or it is not a valid
+    /// timestamp.
     pub last_seen: Option<DateTime<Utc>>,
-    /// Whether the user is online, as far as that is known now.
+    /// Says whether the user is online, as far as that is known now.
     pub status: Status,
-    /// Since when that is so, or when the roster was told of it.
+    /// Tells since when the roster has had this status.
     pub since: DateTime<Utc>,
-    /// What was known last: differs from `status` only while the server is down.
+    /// Holds the status before the server went down; the same as `status` while the server is up.
     pub last_known: Status,
 }
 
-/// A server of which a [`Roster`] has heard.
+/// Tells what a [`Roster`] holds of a server: from [`Roster::servers`].
+///
+/// ```
+/// # let mut roster = last_seen::Roster::default();
+/// # for change in last_seen::Tracker::connect("127.0.0.1:1")?.watch()? {
+/// #     roster.apply(&change);
+/// #     if let last_seen::Change::ServerDown { .. } = change { break }
+/// # }
+/// for server in roster.servers() {
+///     if let Some(error) = server.error {
+///         println!("down since {}: {error}", server.since);
+///     }
+/// }
+/// # assert!(roster.servers().all(|server| server.name == "127.0.0.1:1" && server.error.is_some()));
+/// # Ok::<(), last_seen::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct RosterServer<'a> {
-    /// The server as the settings name it.
+    /// Names the server as the settings do.
     pub name: &'a str,
-    /// Since when it is up, or down.
+    /// Tells since when it has been up, or down.
     pub since: DateTime<Utc>,
-    /// Why it is down; `None` while it is up.
+    /// Says why it is down; `None` while it is up.
     pub error: Option<&'a Error>,
 }
 
@@ -119,13 +165,14 @@ impl Default for Roster {
 }
 
 impl Roster {
-    /// Makes an empty one, in which users who are offline stay for as long. By default that is 5 minutes.
+    /// Creates an empty roster that holds users for `offline` after they went offline. [`Roster::default`] holds them for 5
+    /// minutes.
     pub fn keeping(offline: Duration) -> Self {
         let (users, left, servers) = (HashMap::new(), VecDeque::new(), Vec::new());
         Self { keep: offline, users, left, servers, complete: false }
     }
 
-    /// Takes in the next change of a watch.
+    /// Applies the next change of a watch.
     pub fn apply(&mut self, change: &Change) {
         self.apply_at(change, Utc::now());
     }
@@ -166,12 +213,12 @@ impl Roster {
         self.forget(now);
     }
 
-    /// How many users are online.
+    /// Returns how many users are online.
     pub fn online(&self) -> usize {
         self.servers.iter().map(|server| server.counted(Status::Online)).sum()
     }
 
-    /// Of how many users it is unknown whether they are online.
+    /// Returns of how many users it is unknown whether they are online.
     pub fn unknown(&self) -> usize {
         let of = |server: &Server| {
             let others = [Status::Online, Status::Offline].map(|status| server.counted(status));
@@ -180,8 +227,8 @@ impl Roster {
         self.servers.iter().map(of).sum()
     }
 
-    /// Whether nothing is missing: the watch was [`Ready`](Change::Ready) with all servers, and since then none went down
-    /// and no update was lost.
+    /// Returns whether nothing is missing: the watch was [`Ready`](Change::Ready) with all servers, and since then no server
+    /// went down and no update was lost.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
@@ -198,7 +245,7 @@ impl Roster {
         self.users.iter().filter_map(move |(user, entry)| self.show(user, entry, now))
     }
 
-    /// Returns the servers of which the watch has told something so far.
+    /// Returns the servers that the changes so far have named.
     pub fn servers(&self) -> impl Iterator<Item = RosterServer<'_>> {
         self.servers.iter().map(|server| RosterServer {
             name: &server.name,

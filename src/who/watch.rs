@@ -22,11 +22,12 @@ use crate::{
     tracker::Tracker,
 };
 
-/// Who is online, and who comes and goes: from [`Tracker::watch`], to be applied to a [`Roster`](crate::Roster).
+/// Yields who is online, and then who comes online and goes offline, as [`Change`]s for a [`Roster`](crate::Roster): from
+/// [`Tracker::watch`].
 ///
-/// As an iterator it waits for the next change and never ends. A reader who is slow loses nothing and makes nothing
-/// grow: beyond a thousand changes that wait, a user who is seen again and again becomes one change, read when the reader
-/// has caught up. Dropping it closes its connections at once and ends its threads.
+/// As an iterator it blocks until the next change, and never ends. A slow reader loses nothing and lets nothing grow: if
+/// more than 1,000 changes wait, all further ones of a user become one, which is read when the reader has caught up.
+/// Dropping it closes its connections at once and ends its threads.
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {
@@ -73,8 +74,8 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Returns the next change, waited for at most for `timeout`; `None` if there was none. For threads that have to look
-    /// up now and then.
+    /// Waits for the next change for at most `timeout`, and returns `None` if there was none: for threads that also have
+    /// other things to do.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Change> {
         self.hub.wait(Instant::now().checked_add(timeout))
     }

@@ -2,11 +2,13 @@
 //!
 //! With `LAST_SEEN_SERVERS=127.0.0.1:11211` the records are in memcached; stop it, and the page says so.
 //!
-//! A WebSocket to `/socket` keeps its user online for as long as it is open, without a request: `socket.rs`.
+//! A WebSocket to `/socket` keeps its user online for as long as it is open, without a request: `socket.rs`. `/metrics` is
+//! for Prometheus: `metrics.rs`.
 //!
 //! `Tracker` has no place in an async handler: it blocks the thread, and with it every other request there, as
 //! long as memcached takes to answer. `AsyncTracker` has the same verbs and waits without.
 
+mod metrics;
 #[path = "../../page/mod.rs"]
 mod page;
 mod shutdown;
@@ -40,6 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A user whose network is gone goes offline within two windows; and proxies end what is silent for a minute.
     let ping_interval = (tracker.settings().online_timeout() / 3).min(Duration::from_secs(30));
     let sockets = Sockets { recorder: recorder.clone(), stopping, ping_interval };
+    let monitored = (recorder.clone(), AsyncTracker::from(tracker.clone()));
     let app = Router::new()
         .route("/", get(home))
         .route("/sign-in", post(sign_in))
@@ -49,6 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/poll", get(poll))
         .route("/socket", get(socket::open).with_state(sockets))
         .route("/health", get(|| async { "ok" }))
+        .route("/metrics", get(metrics::show).with_state(monitored))
         // The last one is the outermost: it runs before the one that records.
         .layer(middleware::from_fn(authenticate))
         .with_state(AsyncTracker::from(tracker));

@@ -126,7 +126,7 @@ fn a_silent_server_holds_up_no_call_to_the_others() {
                             Err(Error::Unavailable { server, .. }) if lost.contains(&user) => {
                                 assert_eq!(server, servers[1]);
                             }
-                            Err(error) => panic!("{user}: {}", error),
+                            Err(error) => panic!("{user}: {error}"),
                         }
                     }
                 }

@@ -365,7 +365,7 @@ fn no_value_breaks_a_reader() {
                 }
                 Err(error @ Error::InvalidRecord { .. }) => {
                     let mut told = String::new();
-                    write!(told, "{}", error).unwrap();
+                    write!(told, "{error}").unwrap();
                     assert!(told.len() < 400 && !told.contains(char::is_control), "{told:?}");
                     refused += 1;
                 }
