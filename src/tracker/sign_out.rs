@@ -26,8 +26,8 @@ impl Tracker {
 
     /// Writes the tombstone, then moves the record back or deletes it. Returns whether there was a record.
     ///
-    /// Times up to `until` count as older than the sign-out. Only the first try sets `until`, because only that try knows
-    /// that a record with a future time is older.
+    /// Times up to `until` count as older than the sign-out. Only the first try sets `until`, because only that try
+    /// knows that a record with a future time is older.
     pub(crate) async fn end<L: Link>(
         &self,
         store: &Store,
