@@ -1,4 +1,4 @@
-//! What can go wrong, and how outside text is shown.
+//! Errors, and how they quote text from outside.
 
 use std::{
     fmt::{self, Write as _},
@@ -121,7 +121,7 @@ impl Error {
         Self::Unavailable { server: server.to_owned(), source: Arc::new(source) }
     }
 
-    /// What a server answered in place of what was asked for.
+    /// Returns the error for a server that answered with an error `message`.
     pub(crate) fn answered(server: &str, message: &str) -> Self {
         let message = message.chars().take(MAX_MESSAGE).collect();
         Self::Server { server: server.to_owned(), message }
@@ -141,7 +141,7 @@ impl Error {
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let message = match self {
-            // The field `server` names it.
+            // The field `server` already names the server.
             Self::Unavailable { source, .. } => IoText(source).to_string(),
             Self::Server { message, .. } => message.clone(),
             error => error.to_string(),
@@ -154,7 +154,7 @@ impl Serialize for Error {
     }
 }
 
-/// An I/O error in lower case, without the system's number.
+/// Displays an I/O error in lower case, without the operating system's error number.
 pub(crate) struct IoText<'a>(pub(crate) &'a io::Error);
 
 impl fmt::Display for IoText<'_> {
@@ -234,7 +234,7 @@ impl SettingsError {
         &self.reason
     }
 
-    /// `value` as it stands in the sentence: text comes [`EscapedQuoted`].
+    /// Creates the error. `value` is shown as given, so text must come [`EscapedQuoted`].
     pub(crate) fn new(setting: &'static str, value: impl fmt::Display, reason: impl Into<String>) -> Self {
         Self { setting, value: value.to_string(), reason: reason.into() }
     }
@@ -295,7 +295,7 @@ impl InvalidRecordError {
         Self(Reason::Unreadable { flags, len: bytes.len(), head, why })
     }
 
-    /// Of a value that was not read.
+    /// Returns the error for a value that is too large to be a time and was not read.
     #[cfg(feature = "who")]
     pub(crate) fn too_large() -> Self {
         Self(Reason::TooLarge)
@@ -328,20 +328,20 @@ impl fmt::Display for InvalidRecordError {
     }
 }
 
-/// Text from outside in quotes, at most 64 characters of it, with everything escaped that could move a cursor,
-/// break a line or turn the reading direction.
+/// Displays text from outside in quotes, at most 64 characters of it. Escapes everything that could move a cursor,
+/// break a line or change the reading direction.
 pub(crate) struct EscapedQuoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for EscapedQuoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `Debug` escapes the controls (C0, C1, DEL), U+2028 and U+2029 and the format characters, which the
-        // bidirectional marks are.
+        // `Debug` escapes the control characters (C0, C1, DEL), U+2028, U+2029 and the format characters, which include
+        // the bidirectional marks.
         let head = head(self.0);
         write!(f, "{head:?}{}", if head.len() < self.0.len() { ".." } else { "" })
     }
 }
 
-/// Text from outside that stands in a sentence of its own: as [`EscapedQuoted`], without the quotes.
+/// Displays text from outside like [`EscapedQuoted`], but without quotes.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -349,7 +349,7 @@ impl fmt::Display for Escaped<'_> {
         let head = head(self.0);
         for char in head.chars() {
             match char {
-                // Harmless here, and escaped already where the text quotes some other.
+                // Harmless without surrounding quotes. Text that quotes other text has escaped it already.
                 '"' | '\'' | '\\' => f.write_char(char)?,
                 _ => write!(f, "{}", char.escape_debug())?,
             }
@@ -358,10 +358,11 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// No server says more in an error; a hostile one fills no memory or log.
+/// The most characters that are kept of a server's error message. No memcached sends more, and a hostile server must
+/// not fill memory or logs.
 const MAX_MESSAGE: usize = 256;
 
-/// The first 64 characters.
+/// Returns the first 64 characters.
 fn head(text: &str) -> &str {
     text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
 }

@@ -1,4 +1,4 @@
-//! What a view shows of a user, and the rule of "online".
+//! What a view shows of a user, and the rule that decides who is online.
 
 use std::{fmt, time::Duration};
 
@@ -68,7 +68,7 @@ impl Presence {
         }
     }
 
-    /// Whole seconds before `now`, 0 if the time is ahead of it.
+    /// Returns the whole seconds from `last_seen` to `now`, or 0 if `last_seen` is ahead.
     fn age(&self, now: DateTime<Utc>) -> Option<u64> {
         self.last_seen.map(|at| u64::try_from(now.timestamp() - at.timestamp()).unwrap_or(0))
     }

@@ -1,4 +1,4 @@
-//! The record that every stack of a site shares: user and key, instant and value. Knows no network.
+//! The record that all programs of a site share: a key for the user, a value for the time. Contains no network code.
 
 mod local;
 #[cfg(feature = "django")]
@@ -24,22 +24,22 @@ pub(crate) use tombstone::{Kind, TOMBSTONE_TIMEOUT, Tombstone, end_of_second, ne
 
 use crate::error::{Error, InvalidRecordError, InvalidUserError, Result};
 
-/// memcached's limit, in bytes.
+/// memcached's limit for a key, in bytes.
 pub(crate) const MAX_KEY: usize = 250;
 
-/// The longest value that is looked at; no time is written in more.
+/// The longest value that is decoded, in bytes. No format of a time needs more.
 pub(crate) const MAX_VALUE: usize = 1024;
 
-/// What to do about a name that is no key. docs/sharing.md has the line for each language.
-const INSTEAD: &str = "pass the user's id, not their display name, or a version 5 UUID of it";
+/// The advice in errors about users that cannot be keys. docs/sharing.md has the code for each language.
+const HINT: &str = "pass the user's id, not their display name, or a version 5 UUID of it";
 
-/// A legal memcached key: prefix and user. Whoever holds one need not check again. A clone costs nothing.
+/// A valid memcached key: prefix and user. It is checked when it is made and never again. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key(Arc<str>);
 
 impl Key {
-    /// Refuses what does not fit, and never rewrites it: other stacks would have to copy the rewriting, and
-    /// cutting makes two users one.
+    /// Builds and checks the key. A user that cannot be a key is an error and is never rewritten: programs in other
+    /// languages would have to rewrite it alike, and truncation could make one user of two.
     pub(crate) fn new(prefix: &str, user: impl Display) -> Result<Self> {
         KeyBuffer::default().key(prefix, user).map(Self::from)
     }
@@ -55,14 +55,14 @@ impl Borrow<str> for Key {
     }
 }
 
-/// Of a key that a [`KeyBuffer`] has checked.
+/// Takes the text of a key that a [`KeyBuffer`] has checked.
 impl From<&str> for Key {
     fn from(checked: &str) -> Self {
         Self(checked.into())
     }
 }
 
-/// Where a key is put together and checked, without an allocation.
+/// Builds and checks keys without allocating.
 #[derive(Default)]
 pub(crate) struct KeyBuffer {
     text: ArrayString<MAX_KEY>,
@@ -70,22 +70,22 @@ pub(crate) struct KeyBuffer {
 }
 
 impl KeyBuffer {
-    /// The key of a user, legal.
+    /// Builds the user's key. Returns an error if it is not a valid key.
     pub(crate) fn key(&mut self, prefix: &str, user: impl Display) -> Result<&str> {
         self.text.clear();
         self.full = false;
         let written = self.write_str(prefix).and_then(|()| write!(self, "{user}"));
         let name = &self.text[prefix.len().min(self.text.len())..];
         let reason = if self.full {
-            format!("longer than {MAX_KEY} bytes with the prefix; {INSTEAD}")
+            format!("longer than {MAX_KEY} bytes with the prefix; {HINT}")
         } else if written.is_err() {
             "its Display failed".to_owned()
         } else if name.is_empty() {
             "empty".to_owned()
         } else if let Some(at) = name.bytes().position(|byte| !is_key_byte(byte)) {
             match name.as_bytes()[at] {
-                b' ' => format!("contains a space at byte {at}; {INSTEAD}"),
-                byte => format!("contains control byte 0x{byte:02x} at byte {at}; {INSTEAD}"),
+                b' ' => format!("contains a space at byte {at}; {HINT}"),
+                byte => format!("contains control byte 0x{byte:02x} at byte {at}; {HINT}"),
             }
         } else {
             return Ok(&self.text);
@@ -94,7 +94,7 @@ impl KeyBuffer {
     }
 }
 
-/// Stops a user that displays as megabytes at the limit.
+/// Fails at [`MAX_KEY`] bytes, so that a `Display` that writes megabytes is stopped early.
 impl Write for KeyBuffer {
     fn write_str(&mut self, part: &str) -> fmt::Result {
         if self.text.try_push_str(part).is_ok() {
@@ -107,15 +107,15 @@ impl Write for KeyBuffer {
     }
 }
 
-/// The keys of a page of users in one buffer, each by its place on the page.
+/// The keys of a list of users in one buffer. A key has the index of its user in the list.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     text: String,
-    /// Where each ends; one that was refused has no bytes.
+    /// The end of each key in `text`. The key of a refused user is empty.
     ends: Vec<u32>,
-    /// The last of them are tombstones: the keys of their records, whose servers hold them.
+    /// The keys at the end are tombstones. These are the keys of their records, whose servers hold the tombstones.
     homes: Vec<Key>,
-    /// Users that cannot be a key, by their place.
+    /// The index and the error of each user that cannot be a key.
     pub(crate) refused: Vec<(usize, Error)>,
 }
 
@@ -142,7 +142,7 @@ impl Keys {
         all
     }
 
-    /// Those of the records' tombstones.
+    /// Returns the keys of the records' tombstones, in order.
     pub(crate) fn of_tombstones<'a>(records: impl ExactSizeIterator<Item = &'a Key>) -> Self {
         let mut all = Self::with_capacity(records.len(), records.len() * 24);
         for record in records {
@@ -151,14 +151,14 @@ impl Keys {
         all
     }
 
-    /// A record's and its tombstone's.
+    /// Returns two keys: the record's and its tombstone's.
     pub(crate) fn pair(record: &Key) -> Self {
         let mut all = Self::of([record].into_iter());
         all.push_tombstone(record.clone());
         all
     }
 
-    /// Behind all others.
+    /// Appends the key of the record's tombstone. Tombstones come after all other keys.
     pub(crate) fn push_tombstone(&mut self, record: Key) {
         self.push(record.tombstone().as_str());
         self.homes.push(record);
@@ -177,17 +177,17 @@ impl Keys {
         self.ends.len()
     }
 
-    /// The key at a place, empty if the user cannot be one.
+    /// Returns the key at an index; empty if the user was refused.
     pub(crate) fn get(&self, place: u32) -> &str {
         &self.text[self.range(place)]
     }
 
-    /// The same, without a look at where characters begin.
+    /// Returns the bytes of the key at an index, without the check for character boundaries that a `str` needs.
     pub(crate) fn bytes(&self, place: u32) -> &[u8] {
         &self.text.as_bytes()[self.range(place)]
     }
 
-    /// The key by which the server of the one at that place is found.
+    /// Returns the key that selects the server for the key at an index: the record's key if that is a tombstone.
     pub(crate) fn home(&self, place: u32) -> &str {
         let first = self.len() - self.homes.len();
         (place as usize).checked_sub(first).map_or_else(|| self.get(place), |nth| self.homes[nth].as_str())
@@ -200,47 +200,47 @@ impl Keys {
     }
 }
 
-/// Whether memcached's text protocol carries the byte in a key.
+/// Returns whether memcached's text protocol allows the byte in a key.
 pub(crate) fn is_key_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f
 }
 
-/// A value as memcached keeps it.
+/// A value as memcached stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Value {
     pub(crate) flags: u32,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The form that times are written in.
+/// A format in which times are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     UnixSeconds,
     /// A pickled datetime without a zone, in local time.
     #[cfg(feature = "django")]
     NaiveDatetime,
-    /// A pickled datetime in UTC that says so.
+    /// A pickled datetime in UTC, with its zone.
     #[cfg(feature = "django")]
     AwareDatetime,
 }
 
-/// How times are written, and how they are understood.
+/// Encodes and decodes times.
 #[derive(Debug, Clone)]
 pub(crate) struct Codec {
     pub(crate) form: Form,
-    /// Of datetimes that carry none.
+    /// The zone of datetimes without one.
     pub(crate) zone: Zone,
     pub(crate) online_timeout: Duration,
 }
 
 impl Codec {
-    /// Writes Unix seconds, and takes a datetime without a zone for UTC.
+    /// Returns a codec that writes Unix seconds and reads datetimes without a zone as UTC.
     pub(crate) fn new(online_timeout: Duration) -> Self {
         Self { form: Form::UnixSeconds, zone: Zone::UTC, online_timeout }
     }
 
-    /// The value of a user seen at `at`: Unix seconds in ASCII, flags 0, which every stock client of every
-    /// language reads as a number with one call; or what an unchanged Django writes.
+    /// Encodes the time at which a user was seen. Unix seconds are ASCII digits with flags 0, which the stock clients
+    /// of all languages read as a number with one call. The other forms are what an unchanged Django writes.
     pub(crate) fn encode(&self, at: DateTime<Utc>) -> Result<Value> {
         if !(0..=253_402_300_799).contains(&at.timestamp()) {
             return Err(Error::InvalidTime { time: at });
@@ -255,8 +255,9 @@ impl Codec {
         })
     }
 
-    /// The time in a value that any program wrote. Goes by the bytes, not by the flags, which each client numbers
-    /// in its own way, and not by the format. A time more than `online_timeout` ahead of `now` is not believed.
+    /// Decodes the time in a value, whichever program wrote it. Recognizes the format by the bytes: each client numbers
+    /// the flags in its own way, and the setting `format` applies to writing only. Returns an error if the time is more
+    /// than `online_timeout` ahead of `now`.
     pub(crate) fn decode(
         &self,
         key: &str,
@@ -266,7 +267,7 @@ impl Codec {
     ) -> Result<DateTime<Utc>> {
         let error = |source| Error::InvalidRecord { key: key.to_owned(), source };
         let unreadable = |why| error(InvalidRecordError::unreadable(flags, bytes, why));
-        // At less cost than the others: what is written.
+        // The fast path for Unix seconds, the default format.
         let at = match text::whole_seconds(bytes) {
             Some(seconds) => DateTime::from_timestamp(seconds, 0).ok_or(None),
             None => self.read(bytes).map(|(at, _)| at),
@@ -279,7 +280,7 @@ impl Codec {
         Ok(at)
     }
 
-    /// The form of a value; `None` if it is no time, or one in a form that is only read.
+    /// Returns the form of a value; `None` if it is not a time, or is in a form that is read and never written.
     pub(crate) fn form_of(&self, bytes: &[u8]) -> Option<Form> {
         self.read(bytes).ok()?.1
     }
@@ -289,7 +290,7 @@ impl Codec {
             return Err(None);
         }
         let is_pickle = bytes.starts_with(b"\x80") || bytes.starts_with(b"cdatetime\n");
-        // Numbers of the protocols before 2 look so, and sentences may.
+        // Pickled numbers of protocols 0 and 1 begin and end with these bytes, and ordinary text may too.
         #[cfg(feature = "django")]
         if is_pickle || matches!(bytes, [b'F' | b'G' | b'I'..=b'M', .., b'.']) {
             return pickle::read(bytes, &self.zone).map_err(|why| is_pickle.then_some(why));
@@ -305,14 +306,15 @@ impl Codec {
         text::read(bytes, &self.zone).ok_or(None)
     }
 
-    /// What to store so that a user seen at `known` is offline at `now` for every reader; `None` where
-    /// that is so already. What is not known may be a time far ahead, which other readers take for online.
+    /// Returns the time to store so that a user last seen at `known` is offline at `now` for every reader. Returns
+    /// `None` if the user is offline already. A `known` of `None` may be a time far ahead, which other readers take
+    /// for online.
     pub(crate) fn offline(&self, known: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let window = seconds(self.online_timeout) + CLOCK_SLACK;
         match self.form {
             #[cfg(feature = "django")]
             Form::NaiveDatetime => local::offline(known, now, window, &self.zone),
-            // Read as an instant by every reader.
+            // Every reader reads the other forms as instants, so local times do not matter.
             _ => {
                 let offline = now - window;
                 known.is_none_or(|known| known > offline).then_some(offline)
@@ -321,10 +323,10 @@ impl Codec {
     }
 }
 
-/// Clocks of a site's hosts may differ by as much before a signed-out user shows as online.
+/// How much the clocks of a site's hosts may differ. Beyond that a signed-out user may show as online.
 pub(crate) const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(5);
 
-/// Settings hold no duration over `settings::MAX_LAST_SEEN_TIMEOUT`, which fits.
+/// Converts a duration from the settings. The longest is `settings::MAX_LAST_SEEN_TIMEOUT`, which fits.
 fn seconds(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
@@ -344,7 +346,7 @@ mod tests {
         Codec::new(WINDOW)
     }
 
-    /// What fuzzing starts from, and what it has found.
+    /// The corpus holds the seeds of the fuzzer and the inputs that it has found.
     #[test]
     fn no_value_of_the_fuzzing_corpus_makes_the_reader_panic() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/value");
@@ -357,7 +359,7 @@ mod tests {
         assert!(read >= 47, "{read} files");
     }
 
-    /// What may be a time: any bytes, the characters that times are written with, or a date that is nearly one.
+    /// Generates any bytes, or characters that occur in times, or an almost valid date.
     fn value(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         match u.int_in_range(0..=2)? {
             0 => u.arbitrary(),
@@ -394,10 +396,10 @@ mod tests {
         .budget_ms(1_000);
     }
 
-    /// Of each form that is read, but for pickles, which have a test of their own.
+    /// Covers every form that is read except pickles, which have their own test.
     #[test]
     fn no_change_of_a_byte_and_no_cut_makes_the_reader_panic() {
-        // All values of each byte take a debug build 20 seconds.
+        // Trying all values of each byte takes a debug build 20 seconds.
         let step = if cfg!(debug_assertions) { 7 } else { 1 };
         for value in [
             &b"1774787696.789012"[..],
@@ -429,7 +431,7 @@ mod tests {
         arbtest(|u| {
             let at = DateTime::from_timestamp(u.int_in_range(0..=253_402_300_799)?, 0).unwrap();
             let value = codec().encode(at).unwrap();
-            // From here on it would be taken for milliseconds, and is 3,000 years ahead in any case.
+            // Larger numbers are read as milliseconds. As seconds they are 3,000 years in the future.
             if at.timestamp() < 100_000_000_000 {
                 assert_eq!(codec().decode("seen_alice", value.flags, &value.bytes, at).unwrap(), at);
             }

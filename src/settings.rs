@@ -1,4 +1,4 @@
-//! Settings: what can be chosen, with defaults that suit a web site.
+//! Settings, with defaults that suit a web site.
 
 mod choices;
 mod parse;
@@ -21,7 +21,7 @@ pub(crate) use servers::{Login, Password, Place, Server, Servers};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// memcached counts dates in 31 bits, which end in January 2038.
+/// The longest `last_seen_timeout`. memcached stores an expiry as a date in 31 bits, which end in January 2038.
 const MAX_LAST_SEEN_TIMEOUT: Duration = Duration::from_secs(5 * 365 * DAY.as_secs());
 
 const MAX_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const MAX_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// memcached allows 1,024 connections by default, for all its clients.
+/// The limit of `max_connections`. memcached allows 1,024 connections by default, for all its clients together.
 const MAX_CONNECTIONS: usize = 1_000;
 
 /// Configures a [`Tracker`](crate::Tracker). Start from [`Settings::default`] and change what you need, or deserialize it
@@ -305,7 +305,7 @@ impl Settings {
         self.recorder_capacity
     }
 
-    /// Checks the settings, each alone and beside the others, and gives the servers.
+    /// Checks each setting alone and together with the others. Returns the servers.
     pub(crate) fn check(&self) -> Result<Servers, SettingsError> {
         let whole_seconds = |setting, value: Duration, limit: Duration, limit_name| {
             let refuse = |reason| Err(SettingsError::new(setting, parse::text(value), reason));
@@ -360,7 +360,7 @@ impl Settings {
         servers::parse(&self.servers, self.sharding)
     }
 
-    /// How records are written and read.
+    /// Returns the codec that reads and writes records by these settings.
     pub(crate) fn codec(&self) -> Result<Codec, SettingsError> {
         let time_zone = &self.time_zone;
         let zone = record::zone_named(time_zone)

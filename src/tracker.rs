@@ -1,4 +1,4 @@
-//! The tracker: who was seen, when, and who is online.
+//! The tracker: records when each user was seen, and answers who is online.
 
 mod answers;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::{
     store::Store,
 };
 
-/// How often what others change between reading and writing is tried again.
+/// Attempts to read and rewrite a record before giving up because other writers change it each time.
 const TRIES: usize = 32;
 
 /// Records when users are active, and says when they were last seen and whether they are online. Cheap to clone; clones

@@ -1,14 +1,14 @@
-//! Local times as Python resolves them (PEP 495).
+//! Converts local times as Python does (PEP 495).
 
 #[cfg(not(feature = "django"))]
 pub(crate) use utc::{Zone, from_local, named};
 #[cfg(feature = "django")]
 pub(crate) use zones::*;
 
-/// Where the rules of a zone come from if not from files.
+/// Named as the source of a zone's rules that were not read from a file.
 const BUILT_IN: &str = "built in";
 
-/// Without the feature there is no zone but UTC.
+/// Supports UTC alone, without the feature `django`.
 #[cfg(not(feature = "django"))]
 mod utc {
     use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
@@ -37,7 +37,7 @@ mod utc {
     }
 }
 
-/// The rules of a zone are those of the host's zone files, as in its Python: a table compiled in grows old.
+/// Takes a zone's rules from the host's zone files, as its Python does: rules compiled in would become outdated.
 #[cfg(feature = "django")]
 mod zones {
     use std::{env, ffi::OsString, sync::LazyLock};
@@ -50,14 +50,14 @@ mod zones {
 
     use super::BUILT_IN;
 
-    /// A clone costs nothing.
+    /// A time zone. Cheap to clone.
     #[derive(Debug, Clone)]
     pub(crate) struct Zone {
         rules: TimeZone,
         files: &'static str,
     }
 
-    /// The first folder of zone files, as the C library looks for it, and our copy for names that it lacks.
+    /// The first folder of zone files in the C library's search order, then the built-in copy for names that it lacks.
     static DATABASES: LazyLock<Vec<(String, TimeZoneDatabase)>> = LazyLock::new(|| {
         let folders = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"].map(OsString::from);
         let folders = env::var_os("TZDIR").into_iter().chain(folders);
@@ -70,24 +70,24 @@ mod zones {
     impl Zone {
         pub(crate) const UTC: Self = Self { rules: TimeZone::UTC, files: BUILT_IN };
 
-        /// The folder of the zone's file, or that it is built in.
+        /// Returns the folder of the zone's file, or [`BUILT_IN`].
         pub(crate) fn files(&self) -> &'static str {
             self.files
         }
 
-        /// What the clocks of the zone show.
+        /// Returns the zone's local time at an instant.
         pub(crate) fn local(&self, at: DateTime<Utc>) -> DateTime<FixedOffset> {
             at.with_timezone(&self.offset(at))
         }
 
-        /// Beyond the years of jiff, -9999 to 9999, the nearest.
+        /// Returns the zone's offset at an instant. Outside jiff's years, -9999 to 9999, the nearest one counts.
         fn offset(&self, at: DateTime<Utc>) -> FixedOffset {
             let seconds = at.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
             let offset = Timestamp::from_second(seconds).map(|at| self.rules.to_offset(at));
             offset.map_or_else(|_| Utc.fix(), fixed)
         }
 
-        /// Of a local time. `None` beyond the years of jiff.
+        /// Returns the possible offsets of a local time; `None` outside jiff's years.
         fn offsets(&self, local: NaiveDateTime) -> Option<AmbiguousOffset> {
             let [month, day, hour, minute, second] =
                 [local.month(), local.day(), local.hour(), local.minute(), local.second()]
@@ -99,13 +99,13 @@ mod zones {
     }
 
     fn fixed(offset: Offset) -> FixedOffset {
-        // jiff's are up to 26 hours; no zone's is a day.
+        // jiff allows up to 26 hours, chrono less than 24. No zone's offset is that large.
         FixedOffset::east_opt(offset.seconds()).unwrap_or_else(|| Utc.fix())
     }
 
-    /// The zone of an IANA name, in the case in which it is written.
+    /// Returns the zone with an IANA name, which is case-sensitive here.
     pub(crate) fn named(name: &str) -> Result<Zone, &'static str> {
-        // Without a look into a folder of hundreds of files.
+        // Saves a search through a folder of hundreds of files.
         if name == "UTC" {
             return Ok(Zone::UTC);
         }
@@ -115,10 +115,10 @@ mod zones {
         zone.ok_or("unknown time zone; use an IANA name such as \"Europe/Berlin\"")
     }
 
-    /// The time that the clocks of `zone` show at this instant, and Python's `fold`: whether they show
-    /// it for the second time.
+    /// Returns the local time of an instant in `zone`, and Python's `fold`: whether the clocks show that time for the
+    /// second time.
     ///
-    /// At the ends of chrono's range (the years ±262,000), where there is no such time: the time in UTC.
+    /// Returns the time in UTC at the ends of chrono's range (the years ±262,000), where the local time does not fit.
     pub(crate) fn to_local(at: DateTime<Utc>, zone: &Zone) -> (NaiveDateTime, bool) {
         let (utc, offset) = (at.naive_utc(), zone.offset(at));
         let Some(local) = utc.checked_add_offset(offset) else {
@@ -131,10 +131,10 @@ mod zones {
         (local, fold)
     }
 
-    /// The instant at which the clocks of `zone` show this time; of two, `fold` picks the second.
+    /// Returns the instant of a local time in `zone`. If the time occurs twice, `fold` selects the second instant.
     ///
-    /// A time that they skip is counted on from before the gap, or with `fold` back from after it.
-    /// `None` beyond the years of jiff.
+    /// A time that the clocks skip has the offset from before the gap, or with `fold` the offset from after it. Returns
+    /// `None` outside jiff's years.
     pub(crate) fn from_local(naive: NaiveDateTime, fold: bool, zone: &Zone) -> Option<DateTime<Utc>> {
         let offset = match zone.offsets(naive)? {
             AmbiguousOffset::Unambiguous { offset } => offset,
@@ -149,11 +149,12 @@ mod zones {
         Some(naive.checked_sub_offset(fixed(offset))?.and_utc())
     }
 
-    /// What to store so that a user seen at `known` is offline for readers who subtract in local time, as an
-    /// unchanged Django does, and for those who subtract instants. `None` where that is so already.
+    /// Returns the time to store so that a user last seen at `known` is offline for all readers: those that subtract
+    /// local times, as an unchanged Django does, and those that subtract instants. Returns `None` if the user is
+    /// offline already.
     ///
-    /// In the hour after an autumn change the clocks show times before those that they showed an hour ago,
-    /// so that only a time from before the repeated hour is `window` in the past.
+    /// When the clocks are set back, an hour of local times repeats. During the second pass, only a time from before
+    /// the repeated hour is `window` in the past for both kinds of reader.
     pub(crate) fn offline(
         known: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
@@ -167,8 +168,8 @@ mod zones {
         if known.is_some_and(is_offline) {
             return None;
         }
-        // Escaped on the way to `now`, so that it is in no gap. Of the two readings of a repeated time the
-        // later is nearer to the truth, unless that were to move the record forward.
+        // The earlier of the two local times is never in a gap. If it occurs twice, the later instant is closer to the
+        // truth, unless it would move the record forward.
         let at = |fold| from_local(back.min(shown), fold, zone).filter(|at| *at <= known.unwrap_or(instant));
         Some(at(true).or_else(|| at(false)).unwrap_or(instant))
     }
@@ -191,7 +192,7 @@ mod tests {
     fn a_signed_out_user_is_offline_by_the_instant_and_by_the_clock_on_the_wall_all_year() {
         for zone in ["Europe/Berlin", "America/Chicago", "Australia/Lord_Howe", "Asia/Kolkata", "UTC"] {
             let zone = &named(zone).unwrap();
-            // Both changes of 2026 of each zone, and the hours around them.
+            // Both clock changes of 2026 in each zone, and the hours around them.
             for start in ["2026-03-08", "2026-03-29", "2026-04-04", "2026-10-03", "2026-10-25", "2026-11-01"]
             {
                 let start: DateTime<Utc> = format!("{start}T00:00:00Z").parse().unwrap();
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn after_the_autumn_change_the_time_is_from_before_the_repeated_hour() {
         let zone = &named("Europe/Berlin").unwrap();
-        // 02:03 for the second time: what was shown five minutes ago is 02:58.
+        // The clocks show 02:03 for the second time. Five minutes ago they showed 02:58.
         let now: DateTime<Utc> = "2026-10-25T01:03:00Z".parse().unwrap();
         let stored = offline(Some(now), now, WINDOW + SLACK, zone).unwrap();
         assert_eq!(shown(stored, zone).to_string(), "2026-10-25 01:57:55");

@@ -1,8 +1,7 @@
-//! Pickled datetimes, as a Django site keeps them in memcached.
+//! Reads and writes pickled datetimes, as a Django site stores them in memcached.
 //!
-//! This is no unpickler: it reads what Python 2.7 and 3.6 to 3.13 write for one
-//! `datetime.datetime` or one number, and refuses everything else. Nothing is imported and nothing is executed:
-//! what a pickle may name and call stands in [`calls`].
+//! This is not an unpickler. It reads what Python 2.7 and 3.6 to 3.13 write for one `datetime.datetime` or one number,
+//! and refuses everything else. It imports and executes nothing: [`calls`] lists what a pickle may name and call.
 
 mod calls;
 mod input;
@@ -22,35 +21,38 @@ use super::{
 
 type Result<T> = std::result::Result<T, &'static str>;
 
-/// Python's own need some 200 bytes, 10 values on the stack and 18 in the memo. Within these
-/// bounds any input at all is read in some 25 µs and 16 KiB: an opcode adds one value, or moves
-/// those that the bytes before it have paid for into a tuple.
-const MOST_BYTES: usize = 1024;
-const MOST_VALUES: usize = 32;
+/// The largest pickle in bytes. Python's pickles of a datetime need about 200.
+const MAX_BYTES: usize = 1024;
+
+/// The most values on the stack, and the most in the memo. Python's pickles of a datetime need 10 and 18.
+///
+/// Within both limits any input takes about 25 µs and 16 KiB at most: each opcode adds one value, or moves values that
+/// earlier opcodes have added into a tuple.
+const MAX_VALUES: usize = 32;
 
 const NOTHING: &str = "a value that is not there";
 const TOO_MANY: &str = "too many values";
 const NO_TIME: &str = "a number that is no time";
 
-/// What a pickle can hold. A clone shares its text or tuple, and no tuple is ever in a tuple (no
-/// call takes one), so naming a value again and again makes nothing grow and nothing nest.
+/// A value in a pickle. A clone shares its text or tuple, and a tuple never contains a tuple, because no call takes
+/// one. So a pickle that repeats a value many times neither uses more memory nor nests.
 #[derive(Clone)]
 enum Value {
     Mark,
     None,
     Int(i64),
     Float(f64),
-    /// In Python a number too, and no time.
+    /// A bool, which Python counts as a number, but which is never a time.
     Bool,
     Str(Rc<str>),
-    /// The fields of a datetime, as [`state`] lays them out: the only bytes that occur.
+    /// The fields of a datetime in the layout of [`state`]. No other bytes are allowed.
     State([u8; 10]),
     Tuple(Rc<[Value]>),
     Global(Global),
-    /// A timedelta, in microseconds. It is always an offset: a day at most.
+    /// A timedelta in microseconds. It is always the offset of a zone, so at most a day.
     Delta(i64),
     Zone(Zone),
-    /// Of a datetime without a zone or with one.
+    /// The instant of a datetime, and the form that tells whether the datetime has a zone.
     Instant(DateTime<Utc>, Form),
 }
 
@@ -64,10 +66,10 @@ impl Value {
     }
 }
 
-/// The instant of a pickled datetime and its form, or of a number, or why the bytes are neither. A naive datetime is a
-/// local time of `zone`.
+/// Reads a pickled datetime or number. Returns its instant, and the form of a datetime; or the reason why the bytes are
+/// neither. A datetime without a zone is a local time in `zone`.
 pub(crate) fn read(bytes: &[u8], zone: &local::Zone) -> Result<(DateTime<Utc>, Option<Form>)> {
-    if bytes.len() > MOST_BYTES {
+    if bytes.len() > MAX_BYTES {
         return Err("more than 1024 bytes");
     }
     let mut input = Input(bytes);
@@ -145,7 +147,7 @@ pub(crate) fn read(bytes: &[u8], zone: &local::Zone) -> Result<(DateTime<Utc>, O
     }
 }
 
-/// `time.time()`, to the microsecond; milliseconds and finer by magnitude.
+/// Converts a float by its magnitude: seconds such as `time.time()`, rounded to microseconds, or a finer unit.
 fn seconds(number: f64) -> Option<DateTime<Utc>> {
     if !(0.0..1e18).contains(&number) {
         return None;
@@ -157,8 +159,8 @@ fn seconds(number: f64) -> Option<DateTime<Utc>> {
     }
 }
 
-/// What `cache.set(key, datetime.now())` stores on a site whose time zone is `zone`, in protocol 4,
-/// which every Python since 3.4 can load.
+/// Returns what `cache.set(key, datetime.now())` stores on a site whose time zone is `zone`. Uses protocol 4, which
+/// every Python since 3.4 can load.
 pub(crate) fn write_naive(at: DateTime<Utc>, zone: &local::Zone) -> [u8; 53] {
     let (local, fold) = to_local(at, zone);
     let mut bytes = *b"\x80\x04\x95\x2a\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\
@@ -167,8 +169,8 @@ pub(crate) fn write_naive(at: DateTime<Utc>, zone: &local::Zone) -> [u8; 53] {
     bytes
 }
 
-/// What `cache.set(key, timezone.now())` stores on a site with `USE_TZ = True`, in protocol 4. Django 3.2 names UTC
-/// by pytz, and takes this one for the same.
+/// Returns what `cache.set(key, timezone.now())` stores on a site with `USE_TZ = True`, in protocol 4. Django 3.2
+/// stores pytz's UTC instead, and treats the UTC written here as equal.
 pub(crate) fn write_aware(at: DateTime<Utc>) -> [u8; 98] {
     let mut bytes = *b"\x80\x04\x95\x57\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\
         \x93\x94C\x0a__________\x94h\0\x8c\x08timezone\x94\x93\x94h\0\x8c\x09timedelta\x94\
@@ -177,8 +179,8 @@ pub(crate) fn write_aware(at: DateTime<Utc>) -> [u8; 98] {
     bytes
 }
 
-/// The fields of a datetime. Python has no year 0 and no year 10,000: a time out of its range becomes the nearest in
-/// it.
+/// Encodes the fields of a datetime as Python does. Python's years are 1 to 9999, and a time outside becomes the
+/// nearest time in that range.
 fn state(local: NaiveDateTime, fold: bool) -> [u8; 10] {
     match local.year() {
         ..1 => [0, 1, 1, 1, 0, 0, 0, 0, 0, 0],
@@ -193,7 +195,7 @@ fn state(local: NaiveDateTime, fold: bool) -> [u8; 10] {
                 local.second(),
             ]
             .map(|field| field.to_le_bytes()[0]);
-            // A leap second is a second of up to two million microseconds in chrono.
+            // chrono's leap seconds have up to 1,999,999 microseconds.
             let [_, u2, u1, u0] = (local.nanosecond() / 1_000).min(999_999).to_be_bytes();
             [y1, y0, month, day, hour, minute, second, u2, u1, u0]
         }
@@ -204,7 +206,7 @@ struct Stack(Vec<Value>);
 
 impl Stack {
     fn push(&mut self, value: Value) -> Result<()> {
-        if self.0.len() == MOST_VALUES {
+        if self.0.len() == MAX_VALUES {
             return Err(TOO_MANY);
         }
         self.0.push(value);
@@ -252,7 +254,7 @@ impl Memo {
     }
 
     fn put(&mut self, key: i64, value: Value) -> Result<Value> {
-        if self.0.len() == MOST_VALUES {
+        if self.0.len() == MAX_VALUES {
             return Err(TOO_MANY);
         }
         self.0.insert(key, value.clone());

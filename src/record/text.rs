@@ -1,4 +1,4 @@
-//! Times that people and programs write as text.
+//! Reads times that people and programs have written as text.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
@@ -7,7 +7,7 @@ use super::{
     local::{Zone, from_local},
 };
 
-/// What a date looks like that names an offset: ISO 8601, RFC 1123, PHP's cookies, the shell's `date` and JavaScript's
+/// The formats of dates with an offset: ISO 8601, RFC 1123, PHP's cookies, the shell's `date` and JavaScript's
 /// `String(new Date())`.
 const WITH_OFFSET: [&str; 6] = [
     "%Y-%m-%dT%H:%M:%S%.f%#z",
@@ -18,9 +18,9 @@ const WITH_OFFSET: [&str; 6] = [
     "%a %b %d %Y %H:%M:%S %z",
 ];
 
-/// Whole or decimal seconds, milliseconds, microseconds and nanoseconds by magnitude, dates, and numbers, strings and
-/// dates that PHP has serialized. JSON's quotes, spaces, line ends and NULs around them do not count. With the form, if
-/// that is written too.
+/// Reads a number of seconds (whole or decimal), milliseconds, microseconds or nanoseconds, told apart by magnitude.
+/// Also reads dates, and numbers, strings and dates that PHP has serialized. Ignores JSON's quotes, spaces, line ends
+/// and NULs around them. Returns the form too, if it is one that is also written.
 pub(super) fn read(bytes: &[u8], zone: &Zone) -> Option<(DateTime<Utc>, Option<Form>)> {
     if let Some(seconds) = whole_seconds(bytes) {
         return Some((DateTime::from_timestamp(seconds, 0)?, Some(Form::UnixSeconds)));
@@ -30,12 +30,12 @@ pub(super) fn read(bytes: &[u8], zone: &Zone) -> Option<(DateTime<Utc>, Option<F
     Some((plain(text, zone).or_else(|| php(text, zone))?, None))
 }
 
-/// A number or a date, alone. A date without a zone is a local time of `zone`.
+/// Reads a bare number or date. A date without a zone is a local time in `zone`.
 pub(super) fn plain(text: &str, zone: &Zone) -> Option<DateTime<Utc>> {
     number(text).or_else(|| date(text, zone))
 }
 
-/// The form that is written.
+/// Reads Unix seconds of 1 to 11 ASCII digits, the default format. Longer numbers have a finer unit.
 pub(super) fn whole_seconds(bytes: &[u8]) -> Option<i64> {
     let digit = |number, byte: &u8| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'));
     (1..=11).contains(&bytes.len()).then(|| bytes.iter().try_fold(0, digit))?
@@ -43,7 +43,7 @@ pub(super) fn whole_seconds(bytes: &[u8]) -> Option<i64> {
 
 fn date(text: &str, zone: &Zone) -> Option<DateTime<Utc>> {
     let begins_with_a_year = text.split('-').next().is_some_and(|year| {
-        // The parser below takes longer years, signs and spaces too.
+        // chrono's parser also accepts longer years, signs and spaces.
         year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit())
     });
     if !begins_with_a_year && !text.starts_with(|first: char| first.is_ascii_alphabetic()) {
@@ -62,8 +62,9 @@ fn date(text: &str, zone: &Zone) -> Option<DateTime<Utc>> {
     from_local(NaiveDateTime::parse_from_str(text, format).ok()?, false, zone)
 }
 
-/// With an offset in digits for `UTC` and `GMT`, and without what some programs write after one: the zone's name, and
-/// Go's reading of the monotonic clock. Other names of zones stay: `CST` is one in Chicago and another in Shanghai.
+/// Replaces `UTC` and `GMT` with an offset in digits. Removes what some programs write after an offset: the zone's
+/// name, and Go's reading of the monotonic clock. Other zone names stay, so that the date is refused: `CST` means one
+/// offset in Chicago and another in Shanghai.
 fn with_offset(text: &str) -> String {
     let is_offset = |word: &str| word.len() == 5 && word.starts_with(['+', '-']);
     let text = text.split(" m=").next().unwrap_or(text);
@@ -94,8 +95,8 @@ fn number(text: &str) -> Option<DateTime<Utc>> {
     )
 }
 
-/// Seconds up to the year 5138, milliseconds from 1973 to 5138, microseconds and nanoseconds likewise. The fraction is
-/// one of seconds, and of what is finer does not count.
+/// Converts a number by its magnitude: seconds up to the year 5138, milliseconds from 1973 to 5138, and microseconds
+/// and nanoseconds likewise. `nanos` is the fraction of a second, and is ignored if the unit is finer.
 pub(super) fn by_magnitude(whole: i64, nanos: u32) -> Option<DateTime<Utc>> {
     match whole {
         ..0 => None,
@@ -106,8 +107,8 @@ pub(super) fn by_magnitude(whole: i64, nanos: u32) -> Option<DateTime<Utc>> {
     }
 }
 
-/// A serialized number, string, `DateTime` or `DateTimeImmutable`. Of its zones only offsets and UTC are read: PHP has a
-/// table of its own of the others, and does not say which of two repeated hours it means.
+/// Reads a number, string, `DateTime` or `DateTimeImmutable` that PHP has serialized. Accepts no zones but offsets and
+/// UTC: PHP has its own table of zones, and does not say which of two repeated hours it means.
 fn php(text: &str, zone: &Zone) -> Option<DateTime<Utc>> {
     if let Some(value) = text.strip_prefix("i:").or_else(|| text.strip_prefix("d:")) {
         return number(value.strip_suffix(';')?);

@@ -1,5 +1,5 @@
-//! What a sign-out or a `forget` leaves beside the record for a day, against sightings from before that are still to be
-//! written somewhere. No name is kept, but a hash of it.
+//! The tombstone that a sign-out or a `forget` stores for a day. It cancels older sightings that any process has yet to
+//! write. It contains a hash of the user's name, not the name.
 
 use arrayvec::ArrayString;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{CLOCK_SLACK, Key, Value};
 
-/// How long a tombstone holds. No sighting is written that was queued for longer.
+/// The lifetime of a tombstone. A sighting that was queued for longer is dropped.
 pub(crate) const TOMBSTONE_TIMEOUT: TimeDelta = TimeDelta::days(1);
 
-/// Of a time: 48 bits, for so many ticks of 16 microseconds as are to come until the year 2112.
+/// Base64 digits of a time. Their 48 bits count ticks of 16 µs since 1970, up to the year 2112.
 const DIGITS: usize = 8;
 const TICK_MICROS: i64 = 16;
 
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Forgotten,
 }
 
-/// When the user last signed out, and when the user was last forgotten, in ticks since 1970; 0 for never.
+/// The times when the user last signed out and was last forgotten, in ticks since 1970; 0 means never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tombstone {
     signed_out: u64,
@@ -28,8 +28,8 @@ pub(crate) struct Tombstone {
 }
 
 impl Key {
-    /// Of the record's tombstone, which lies on the record's server. With a value as long as ours it has the size of a
-    /// record, so that the cache does not evict it before those.
+    /// Returns the key of the record's tombstone, which is stored on the record's server. With its value the tombstone
+    /// is as large as a record, so that memcached does not evict it earlier.
     pub(crate) fn tombstone(&self) -> ArrayString<21> {
         let md5 = md5::compute(self.as_str()).0;
         let mut text = *b"gone:0123456789abcdef";
@@ -39,14 +39,15 @@ impl Key {
     }
 }
 
-/// Whether the key is that of a tombstone: nobody's record.
+/// Returns whether the key belongs to a tombstone, not to a user's record.
 #[cfg(any(test, feature = "who"))]
 pub(crate) fn is_tombstone(key: &str) -> bool {
     key.len() == 21 && key.starts_with("gone:")
 }
 
 impl Tombstone {
-    /// What is none of ours says nothing. A time further ahead than clocks of a site's hosts may differ is not believed.
+    /// Decodes a tombstone. A value in any other format reads as an empty tombstone. A time more than [`CLOCK_SLACK`]
+    /// ahead of `now` is ignored.
     pub(crate) fn read(bytes: &[u8], now: DateTime<Utc>) -> Self {
         let latest = ticks(end_of_second(now + CLOCK_SLACK));
         let time = |digits: &[u8]| {
@@ -73,7 +74,7 @@ impl Tombstone {
         Value { flags: 0, bytes }
     }
 
-    /// With one more; of several the latest counts.
+    /// Adds a sign-out or a `forget`. Keeps the later time of each kind.
     #[must_use]
     pub(crate) fn with(mut self, kind: Kind, at: DateTime<Utc>) -> Self {
         let time = match kind {
@@ -84,28 +85,29 @@ impl Tombstone {
         self
     }
 
-    /// Whether a sighting of that time is from before. In the process of a sign-out the next one may be of the same tick.
+    /// Returns whether the tombstone cancels a sighting of that time. A sighting later in the tombstone's tick counts,
+    /// because the process that signed the user out may see the user again within that tick.
     pub(crate) fn beats(self, seen: DateTime<Utc>) -> bool {
         seen <= self.latest()
     }
 
-    /// Whether the user was forgotten since.
+    /// Returns whether the user was forgotten at that time or later.
     pub(crate) fn forgets(self, seen: DateTime<Utc>) -> bool {
         seen <= time(self.forgotten)
     }
 
-    /// When the user last signed out or was forgotten.
+    /// Returns when the user last signed out or was forgotten, whichever is later.
     pub(crate) fn latest(self) -> DateTime<Utc> {
         time(self.signed_out.max(self.forgotten))
     }
 
-    /// When the user last signed out.
+    /// Returns when the user last signed out.
     pub(crate) fn signed_out(self) -> DateTime<Utc> {
         time(self.signed_out)
     }
 }
 
-/// The first time of the next tick: a tombstone of then beats what was seen at this time.
+/// Returns the start of the next tick. A tombstone of that time cancels a sighting of the time `at`.
 pub(crate) fn next_tick(at: DateTime<Utc>) -> DateTime<Utc> {
     time(ticks(at) + 1)
 }
@@ -118,7 +120,7 @@ fn ticks(at: DateTime<Utc>) -> u64 {
     at.timestamp_micros().max(0).cast_unsigned() / TICK_MICROS.cast_unsigned()
 }
 
-/// Before any other for 0, which is never.
+/// Converts ticks to a time. 0, which means never, becomes the earliest time.
 fn time(ticks: u64) -> DateTime<Utc> {
     let micros = ticks.cast_signed().saturating_mul(TICK_MICROS);
     let time = (ticks > 0).then(|| DateTime::from_timestamp_micros(micros)).flatten();

@@ -1,10 +1,10 @@
-//! Settings that are one of a few words.
+//! Settings whose value is one of a few names.
 
 use std::{fmt, str::FromStr};
 
 use crate::error::{EscapedQuoted, SettingsError};
 
-/// An enum whose variants have names in files, in the environment and on command lines.
+/// Declares an enum whose variants have names in files, in the environment and on command lines.
 macro_rules! choices {
     (
         $(#[$about:meta])*

@@ -1,4 +1,4 @@
-//! Settings from files and from the environment.
+//! Reads settings from files and from the environment.
 
 use std::{env, fmt, time::Duration};
 
@@ -10,7 +10,7 @@ use serde::{
 use super::{ServerList, Settings};
 use crate::error::{EscapedQuoted, SettingsError};
 
-/// What a file or the environment gives for each setting.
+/// Declares a struct with one optional [`Raw`] value for each setting, from a file or the environment.
 macro_rules! raw_settings {
     ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
         #[derive(Default, Deserialize)]
@@ -121,12 +121,12 @@ fn count(setting: &'static str, raw: Raw) -> Result<usize, SettingsError> {
     read.ok_or_else(|| SettingsError::new(setting, raw, "expected a whole number"))
 }
 
-/// A duration as it would stand in a file.
+/// Returns a duration as text, in the format of a settings file.
 pub(super) fn text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-/// A value of a file, before it is known what it is for.
+/// A value from a file, not yet converted to the type of its setting.
 enum Raw {
     Whole(i128),
     Text(String),
@@ -134,7 +134,7 @@ enum Raw {
     Other(String),
 }
 
-/// As it stands in an error.
+/// Displays the value as errors show it.
 impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Where memcached is: the texts that name servers.
+//! Parses the setting `servers`.
 
 use std::{fmt, net::Ipv6Addr, path::PathBuf};
 
@@ -9,7 +9,7 @@ use crate::error::{EscapedQuoted, SettingsError};
 
 const PORT: u16 = 11211;
 
-/// The setting `servers` as it was given. Shows `***` in place of each password.
+/// The setting `servers` as it was given, and as it is shown, with `***` in place of each password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct ServerList {
     given: Vec<String>,
@@ -33,41 +33,41 @@ impl fmt::Debug for ServerList {
     }
 }
 
-/// What the setting says, checked.
+/// The setting `servers`, parsed and checked.
 #[derive(Debug)]
 pub(crate) enum Servers {
     Memory,
-    /// At least one.
+    /// At least one server.
     Memcached(Vec<Server>),
 }
 
 /// One memcached server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {
-    /// As errors name it: `host:port`, with brackets around an IPv6 address, or the path of a socket.
+    /// The server's name in errors: `host:port`, with brackets around an IPv6 address, or the path of a socket.
     pub(crate) name: String,
     pub(crate) place: Place,
     pub(crate) tls: Option<Tls>,
     pub(crate) login: Option<Login>,
-    /// Its share of the ring beside the others, 1 if not given.
+    /// The server's share of the hash ring relative to other servers; 1 if not given.
     pub(crate) weight: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The host without brackets.
+    /// The host, without brackets, and the port.
     Tcp(String, u16),
     Unix(PathBuf),
 }
 
-/// Files and names, not read yet.
+/// The TLS options of a server. The files are not read yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
-    /// The system's certificate authorities if there is none.
+    /// The file with trusted certificate authorities; `None` for those of the system.
     pub(crate) ca: Option<PathBuf>,
-    /// A certificate and its key.
+    /// The files with the client's certificate and its key.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
-    /// The host if there is none.
+    /// The name in the server's certificate; `None` if that is the host.
     pub(crate) server_name: Option<String>,
 }
 
@@ -106,7 +106,7 @@ pub(super) fn parse(list: &ServerList, sharding: Sharding) -> Result<Servers, Se
     let mut servers: Vec<Server> = Vec::with_capacity(texts.len());
     for text in texts {
         let refuse_one = |reason: String| {
-            // A comma in a password cuts it in two, and neither part looks like one.
+            // A comma in a password splits it, and neither part is recognized as a password. Show the masked list then.
             let shown = masked(text);
             let is_shown = all.split(',').any(|part| part.trim() == shown);
             SettingsError::new("servers", EscapedQuoted(if is_shown { &shown } else { &all }), reason)
@@ -123,7 +123,7 @@ pub(super) fn parse(list: &ServerList, sharding: Sharding) -> Result<Servers, Se
     Ok(Servers::Memcached(servers))
 }
 
-/// A reason if the text names no server.
+/// Parses one server. Returns the reason if the text is not valid.
 fn server(text: &str) -> Result<Server, String> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
@@ -221,7 +221,7 @@ fn login(userinfo: &str, file: Option<PathBuf>) -> Result<Login, String> {
             return Err("the user has no password; add \":password\" or \"?password_file=FILE\"".to_owned());
         }
     };
-    // memcached takes the two with a space between.
+    // memcached separates user and password by a space.
     let user = decoded(user)?;
     if user.is_empty() || user.contains(char::is_whitespace) {
         return Err("the user must not be empty or contain a space".to_owned());
@@ -288,9 +288,9 @@ fn decoded(text: &str) -> Result<String, String> {
     decoded.map(Into::into).map_err(|_| "the percent-encoded text must be UTF-8".to_owned())
 }
 
-/// The text with `***` in place of each password, also where the text names no server.
+/// Returns the text with `***` in place of each password, also if the text is otherwise not valid.
 fn masked(text: &str) -> String {
-    // A password may have "://" in it too.
+    // A password may contain "://" too.
     let is_scheme = |before: &str| {
         let name = before.rsplit(',').next().unwrap_or_default().trim();
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))

@@ -1,4 +1,4 @@
-//! What some verbs answer.
+//! The results of `Tracker::restore` and `Tracker::inspect`.
 
 use std::time::Duration;
 

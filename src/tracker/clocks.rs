@@ -1,4 +1,4 @@
-//! What clocks do that differ, or were wrong for a while.
+//! Tests with hosts whose clocks differ, or were wrong for a while.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -29,7 +29,7 @@ impl World {
         self.tracker.seen_at("alice", self.at(seconds)).unwrap();
     }
 
-    /// By a host whose clock is so many seconds ahead.
+    /// Signs the user out on a host whose clock is `ahead` seconds ahead.
     fn signs_out(&self, ahead: i64) {
         let (store, at) = (self.tracker.store(), self.at(ahead));
         let none = Cancelled::default();
@@ -37,12 +37,12 @@ impl World {
             .unwrap();
     }
 
-    /// Whether a recorder wrote a sighting of then.
+    /// Lets a recorder write a sighting at `seconds`. Returns whether it was written.
     fn writes(&self, seconds: i64) -> bool {
         let (mut written, store) = (false, self.tracker.store());
-        let due = vec![Sighting::new(self.alice.clone(), self.at(seconds))];
+        let sightings = vec![Sighting::new(self.alice.clone(), self.at(seconds))];
         let mut done = |_, outcome| written = matches!(outcome, Outcome::Written);
-        run_through(self.tracker.write_on::<Blocking>(store, due, &mut done));
+        run_through(self.tracker.write_on::<Blocking>(store, sightings, &mut done));
         written
     }
 
@@ -53,17 +53,17 @@ impl World {
 
 #[test]
 fn a_sign_out_holds_on_hosts_whose_clocks_differ_by_2_s() {
-    // Of whom the host that is ahead has written already.
+    // The host that is ahead has already written a record.
     let world = World::new();
     world.seen(0);
     world.signs_out(-2);
     assert!(!world.is_online() && !world.writes(-1) && !world.is_online());
     assert!(world.writes(1) && world.is_online());
-    // Else by that difference.
+    // Without a record, only sightings before the time of the slower clock are cancelled.
     let world = World::new();
     world.signs_out(-2);
     assert!(!world.writes(-3) && !world.is_online());
-    // And a sign-in after a sign-out by a host that is ahead is lost for that difference.
+    // After a sign-out on a host that is 2 s ahead, a sign-in within these 2 s is lost.
     let world = World::new();
     world.seen(-1);
     world.signs_out(2);
@@ -90,7 +90,7 @@ fn a_tombstone_an_hour_ahead_says_nothing() {
     world.seen(-20);
     world.signs_out(3_600);
     assert!(world.writes(-10) && world.is_online());
-    // One that is right is not hidden by it.
+    // A correct tombstone takes effect despite the wrong one.
     world.signs_out(0);
     assert!(!world.writes(-5) && !world.is_online());
     assert!(world.writes(1) && world.is_online());

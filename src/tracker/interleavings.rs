@@ -1,5 +1,5 @@
-//! Every order in which the steps of a sign-out and of late sightings can meet, of the real code, on the store in memory:
-//! one operation of the store at a time, each also with its answer lost, and with its program ending there.
+//! Tests a sign-out and late sightings in every order of their steps, with the real code on the in-memory store. A step
+//! is one operation of the store. Each step is also tried with its answer lost, and with its program ending after it.
 
 use std::{
     pin::Pin,
@@ -22,10 +22,10 @@ use crate::{
     },
 };
 
-/// One program's part.
+/// The steps of one program.
 struct Part<'a> {
     steps: Pin<Box<dyn Future<Output = Result<()>> + 'a>>,
-    /// It begins after the first step of the first.
+    /// Whether the part begins only after the first step of the first part.
     later: bool,
 }
 
@@ -43,12 +43,12 @@ struct World {
     tracker: Tracker,
     key: Key,
     now: DateTime<Utc>,
-    /// The second from now in which the user signs in again: the next one, by the clock that is ahead, if one is.
+    /// Seconds from `now` until the user signs in again: 1, or 1 after the record's time if that is ahead.
     next: i64,
 }
 
 impl World {
-    /// With the record last seen so many seconds ago, if there is one.
+    /// Creates a world with a record from `ago` seconds ago, or without a record.
     fn new(ago: Option<i64>) -> Self {
         let settings = Settings::default().with_servers(["memory:"]);
         let codec = Codec::new(settings.online_timeout());
@@ -74,7 +74,7 @@ impl World {
         found.unwrap().is_some()
     }
 
-    /// What does not get through is made up for, as a recorder does.
+    /// Signs out or forgets the user. Tries again while the store is unavailable, as a recorder does.
     fn ends(&self, kind: Kind) -> Part<'_> {
         let (tracker, key, now, mut until) = (&self.tracker, &self.key, self.now, None);
         Part::new(async move {
@@ -89,7 +89,7 @@ impl World {
         })
     }
 
-    /// A recorder that writes a sighting until it is done with.
+    /// Writes a sighting as a recorder does, until its outcome is final.
     fn writes(&self, seconds: i64) -> Part<'_> {
         let mut sighting = Some(Sighting::new(self.key.clone(), self.at(seconds)));
         Part::new(async move {
@@ -105,26 +105,26 @@ impl World {
         })
     }
 
-    /// Another stack's, or a direct `seen`, after all.
+    /// Writes a sighting unconditionally, as another language or a direct `seen` does.
     fn seen_directly(&self, seconds: i64) -> Part<'_> {
         let write = self.tracker.write(self.key.clone(), self.at(seconds), When::Always).unwrap();
         Part::new(async move { self.tracker.store().set::<Blocking>(&write).await.map(drop) })
     }
 }
 
-/// How one order went.
+/// The result of one order.
 #[derive(Debug)]
 struct Ran {
-    /// Whether each part came to its end, and how.
+    /// The result of each part; `None` if its program ended early.
     parts: Vec<Option<Result<()>>>,
-    /// A writer ended that had added a record: it may not have looked again.
+    /// Whether a writer ended after adding a record, perhaps before it read the tombstone again.
     cut_after_add: bool,
-    /// The first read of the first was lost: it cannot know that a record of a clock that is ahead is from before.
+    /// Whether the first part lost its first answer. It then cannot tell that a record with a future time is older.
     first_read_lost: bool,
     record: Option<DateTime<Utc>>,
 }
 
-/// Runs every order of the parts with at most so many faults. Returns how many there were.
+/// Runs every order of the parts with at most `faults` faults. Returns the number of orders.
 fn explore(
     ago: Option<i64>,
     parts: &dyn for<'w> Fn(&'w World) -> Vec<Part<'w>>,
@@ -137,7 +137,7 @@ fn explore(
         let ran = run(&world, parts(&world), faults, &mut path);
         orders += 1;
         assert!(check(&world, &ran), "{ago:?} {path:?} at {}: {ran:?}", world.now);
-        // The next path: the last choice that has another.
+        // The next path differs in the last choice that has an alternative left.
         while let Some((choice, choices)) = path.pop() {
             if choice + 1 < choices {
                 path.push((choice + 1, choices));
@@ -155,7 +155,7 @@ fn run(world: &World, parts: Vec<Part<'_>>, faults: usize, path: &mut Vec<(usize
     let mut running: Vec<Option<Part<'_>>> = parts.into_iter().map(Some).collect();
     let (mut left, mut taken, mut begun) = (faults, 0, false);
     let (mut cut_after_add, mut first_read_lost) = (false, false);
-    // All orders of three programs take minutes: but in the soak, those in which one interrupts another a few times.
+    // All orders of three programs take minutes, so only the soak runs those with many interruptions.
     let mut interruptions = if soak() || running.len() < 3 { usize::MAX } else { INTERRUPTIONS };
     let (mut added, mut last) = (vec![false; running.len()], 0);
     let mut choose = |choices: usize| {
@@ -168,7 +168,7 @@ fn run(world: &World, parts: Vec<Part<'_>>, faults: usize, path: &mut Vec<(usize
     let mut context = Context::from_waker(Waker::noop());
     ACTIVE.set(true);
     FATE.set(Fate::Answered);
-    // Up to the first operation of each, which is not done yet.
+    // Run each part up to its first operation, which has not happened yet.
     for part in running.iter_mut().flatten() {
         assert!(part.steps.as_mut().poll(&mut context).is_pending());
     }
@@ -211,13 +211,14 @@ fn run(world: &World, parts: Vec<Part<'_>>, faults: usize, path: &mut Vec<(usize
     Ran { parts: ended, cut_after_add, first_read_lost, record }
 }
 
+/// How often one of three programs may interrupt another outside the soak.
 const INTERRUPTIONS: usize = 3;
 
 fn soak() -> bool {
     std::env::var_os("LAST_SEEN_SOAK").is_some()
 }
 
-/// Absent, fresh, offline already, old, ahead of this host's clock.
+/// The age of the record in seconds: absent, fresh, offline already, old, and ahead of this host's clock.
 const RECORDS: [Option<i64>; 5] = [None, Some(10), Some(306), Some(86_400), Some(-3)];
 
 fn is_online(world: &World, ran: &Ran) -> bool {
@@ -232,7 +233,8 @@ fn holds(kind: Kind) -> impl Fn(&World, &Ran) -> bool {
     }
 }
 
-/// All orders of all records in the soak; else of the first ones, with fewer faults.
+/// Explores every order for the first `records` of [`RECORDS`] with `faults` faults; in the soak, for all of them with
+/// `soak_faults`.
 fn every_order(
     [records, faults, soak_faults]: [usize; 3],
     parts: &dyn for<'w> Fn(&'w World) -> Vec<Part<'w>>,

@@ -1,5 +1,5 @@
-//! Sightings that are written later than they were noted: a recorder's, and those of `restore`. None moves a record back
-//! in time, and none undoes a sign-out or a `forget` that came after it.
+//! Writes sightings that are older than the call: those of a recorder, and those of `restore`. No such write moves a
+//! record back in time, and none undoes a later sign-out or `forget`.
 
 use std::fmt::Display;
 
@@ -14,89 +14,91 @@ use crate::{
     store::Store,
 };
 
-/// While a proxy cannot reach the server of a tombstone, what is younger is written all the same.
+/// Sightings younger than this are written even if a proxy cannot read their tombstone. A proxy may place the tombstone
+/// on a backend that is down while the backend of the record is up.
 const FRESH: TimeDelta = TimeDelta::seconds(5);
 
-/// What became of one.
+/// What became of a sighting.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It is in the store.
+    /// The sighting is in the store.
     Written,
-    /// The store had that second already, or a later one.
+    /// The store already has the same second, or a later one.
     Held,
-    /// A sign-out or a `forget` came after it.
+    /// A sign-out or a `forget` is later than the sighting.
     Cancelled,
-    /// It cannot be written now.
+    /// The sighting cannot be written now.
     Failed(Error),
-    /// Others write the same record all the time.
+    /// Other writers changed the record during each of [`TRIES`] attempts.
     Changing,
 }
 
-/// A record as far as a writer has to know it.
+/// The parts of a record that a writer needs.
 #[derive(Debug, Clone, Copy)]
 struct Stored {
-    /// `None` for what cannot be read or believed: older than anything.
+    /// The record's time; `None` if it is unreadable or too far ahead, which counts as older than any sighting.
     seen: Option<DateTime<Utc>>,
     cas: u64,
 }
 
 impl Stored {
-    fn holds(&self, at: DateTime<Utc>) -> bool {
+    fn is_at_or_after(&self, at: DateTime<Utc>) -> bool {
         self.seen.is_some_and(|seen| seen.timestamp() >= at.timestamp())
     }
 
-    fn is(&self, at: DateTime<Utc>) -> bool {
+    fn is_same_second(&self, at: DateTime<Utc>) -> bool {
         self.seen.is_some_and(|seen| seen.timestamp() == at.timestamp())
     }
 }
 
 impl Tracker {
-    /// Writes them, and tells of each what became of it. At most [`BATCH_MAX`](crate::memcached::BATCH_MAX).
+    /// Writes at most [`BATCH_MAX`] sightings, and calls `done` with the outcome of each.
     pub(crate) async fn write_on<L: Link>(
         &self,
         store: &Store,
-        mut due: Vec<Sighting>,
+        mut sightings: Vec<Sighting>,
         done: &mut impl FnMut(Sighting, Outcome),
     ) {
         for _ in 0..TRIES {
-            if due.is_empty() {
+            if sightings.is_empty() {
                 return;
             }
-            due = self.write_once::<L>(store, due, done).await;
+            sightings = self.write_once::<L>(store, sightings, done).await;
         }
-        due.into_iter().for_each(|sighting| done(sighting, Outcome::Changing));
+        sightings.into_iter().for_each(|sighting| done(sighting, Outcome::Changing));
     }
 
-    /// Returns those whose records changed between reading and writing.
+    /// Makes one attempt to write the sightings. Returns those whose record changed between reading and writing.
     async fn write_once<L: Link>(
         &self,
         store: &Store,
-        due: Vec<Sighting>,
+        sightings: Vec<Sighting>,
         done: &mut impl FnMut(Sighting, Outcome),
     ) -> Vec<Sighting> {
         let now = Utc::now();
-        let keys = Keys::of(due.iter().map(|sighting| &sighting.key));
+        let keys = Keys::of(sightings.iter().map(|sighting| &sighting.key));
         let read = |_, found: Found<'_>| {
-            Ok(Stored { seen: self.known(found.flags, found.bytes, now), cas: found.cas })
+            Ok(Stored { seen: self.trusted_time(found.flags, found.bytes, now), cas: found.cas })
         };
         let records = store.get_many::<L, _>(&keys, true, read).await;
-        let mut asked = Vec::with_capacity(due.len());
-        for (sighting, record) in due.into_iter().zip(records) {
+        let mut asked = Vec::with_capacity(sightings.len());
+        for (sighting, record) in sightings.into_iter().zip(records) {
             match record {
                 Err(error) => done(sighting, Outcome::Failed(error)),
-                Ok(Some(record)) if sighting.added.is_none() && record.holds(sighting.at) => {
+                Ok(Some(record)) if sighting.added.is_none() && record.is_at_or_after(sighting.at) => {
                     done(sighting, Outcome::Held);
                 }
                 Ok(record) => asked.push((sighting, record)),
             }
         }
-        // After the records: a sign-out in between has changed the record, or else is found here.
+        // Tombstones are read after the records. A sign-out writes its tombstone first and changes the record second:
+        // either its tombstone is found here, or the write below finds that the record has changed.
         let tombstones =
             self.tombstones::<L>(store, asked.iter().map(|(sighting, _)| &sighting.key), now).await;
         let (mut writing, mut writes) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
         let mut added = Vec::new();
         for ((mut sighting, record), tombstone) in asked.into_iter().zip(tombstones) {
-            let is_known = tombstone.is_ok();
+            let has_tombstone_answer = tombstone.is_ok();
             let tombstone = match tombstone {
                 Err(error) if !(matches!(error, Error::Server { .. }) && now - sighting.at < FRESH) => {
                     done(sighting, Outcome::Failed(error));
@@ -105,22 +107,22 @@ impl Tracker {
                 tombstone => tombstone.unwrap_or_default(),
             };
             if let (Some(record), Some(at)) = (record, sighting.added)
-                && record.is(at)
-                && (is_known || record.holds(sighting.at))
+                && record.is_same_second(at)
+                && (has_tombstone_answer || record.is_at_or_after(sighting.at))
             {
                 added.push(sighting);
                 continue;
             }
             sighting.added = None;
             let (at, when) = match record {
-                Some(record) if record.holds(sighting.at) => {
+                Some(record) if record.is_at_or_after(sighting.at) => {
                     done(sighting, Outcome::Held);
                     continue;
                 }
                 _ if !tombstone.beats(sighting.as_of) => {
                     (sighting.at, record.map_or(When::Absent, |record| When::Unchanged(record.cas)))
                 }
-                // Signed out before there was a record: last seen is not lost.
+                // The user signed out before the record was written: an offline time keeps `last_seen`.
                 None if !tombstone.forgets(sighting.as_of) => {
                     let offline = self.codec().offline(Some(sighting.at), tombstone.signed_out());
                     (offline.unwrap_or(sighting.at), When::Absent)
@@ -142,7 +144,7 @@ impl Tracker {
         for (((mut sighting, at), write), answer) in
             writing.into_iter().zip(&writes).zip(self.write_all::<L>(store, &writes).await)
         {
-            // A write that no cas protects may be of a sighting that a tombstone has overtaken.
+            // Without a cas the write may have come after a sign-out, so its tombstone is read again below.
             let unprotected = matches!(write.when, When::Absent | When::Unchanged(0));
             sighting.added = unprotected.then_some(at);
             match answer {
@@ -155,16 +157,18 @@ impl Tracker {
                 Err(error) => done(sighting, Outcome::Failed(error)),
             }
         }
-        self.look_again::<L>(store, added, &mut changed, done).await;
+        self.check_added::<L>(store, added, &mut changed, done).await;
         changed
     }
 
-    /// Those that were added: a tombstone that came meanwhile takes them back. One that was queued again since is due.
-    async fn look_again<L: Link>(
+    /// Reads the tombstones again for records that were written without a cas, and takes back a record that a newer
+    /// tombstone cancels. Moves a sighting to `retry` if it is newer than the added record, because the user was queued
+    /// again meanwhile.
+    async fn check_added<L: Link>(
         &self,
         store: &Store,
         added: Vec<Sighting>,
-        due: &mut Vec<Sighting>,
+        retry: &mut Vec<Sighting>,
         done: &mut impl FnMut(Sighting, Outcome),
     ) {
         let now = Utc::now();
@@ -176,12 +180,12 @@ impl Tracker {
                 Ok(tombstone) if !tombstone.beats(sighting.as_of) => {
                     if at.timestamp() < sighting.at.timestamp() {
                         sighting.added = None;
-                        due.push(sighting);
+                        retry.push(sighting);
                         continue;
                     }
                     Outcome::Written
                 }
-                // Added as offline.
+                // The record was added with an offline time, which agrees with the sign-out.
                 Ok(tombstone) if at != sighting.at && !tombstone.forgets(sighting.as_of) => {
                     Outcome::Cancelled
                 }
@@ -196,7 +200,7 @@ impl Tracker {
         }
     }
 
-    /// Kept for the rest of its time.
+    /// Builds a write whose record expires `last_seen_timeout` after the sighting, not after the write.
     fn late_write(
         &self,
         sighting: &Sighting,
@@ -216,26 +220,26 @@ impl Tracker {
     ) -> RestoreSummary {
         let (mut restored, mut records) = (RestoreSummary::default(), records.into_iter());
         loop {
-            let mut piece = Vec::new();
-            while piece.len() < BATCH_MAX
+            let mut batch = Vec::new();
+            while batch.len() < BATCH_MAX
                 && let Some((user, at)) = records.next()
             {
                 match self.restoring(user, at) {
-                    Ok(Some(sighting)) => piece.push(sighting),
+                    Ok(Some(sighting)) => batch.push(sighting),
                     Ok(None) => restored.skipped += 1,
                     Err(_) => restored.failed += 1,
                 }
             }
-            if piece.is_empty() {
+            if batch.is_empty() {
                 return restored;
             }
-            // So that of several of a user the newest is the last, on a server without CAS too.
-            piece.sort_by_key(|sighting| sighting.at);
-            self.write_on::<L>(self.store(), piece, &mut |_, outcome| restored.count(&outcome)).await;
+            // Oldest first: if a user occurs several times, the newest time is written last, even without CAS.
+            batch.sort_by_key(|sighting| sighting.at);
+            self.write_on::<L>(self.store(), batch, &mut |_, outcome| restored.count(&outcome)).await;
         }
     }
 
-    /// `None` where it has expired by now.
+    /// Builds the sighting to restore. Returns `None` if its record would have expired by now.
     fn restoring(&self, user: impl Display, at: DateTime<Utc>) -> Result<Option<Sighting>> {
         let (key, now) = (self.key(user)?, Utc::now());
         let age = now.timestamp().saturating_sub(at.timestamp());

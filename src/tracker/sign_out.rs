@@ -1,4 +1,4 @@
-//! `sign_out` and `forget`: no sighting from before, queued in whichever process, undoes them.
+//! `sign_out` and `forget`. Both leave a tombstone, so that no process undoes them with an older queued sighting.
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Tracker {
-    /// Returns whether there was a record, or a queued sighting.
+    /// Signs out or forgets the user, by `kind`. Returns whether there was a record, or a queued sighting.
     pub(crate) async fn end_on<L: Link>(&self, key: &Key, kind: Kind) -> Result<bool> {
         let now = Utc::now();
         let cancelled = self.shared.queues.cancel(key, kind, now);
@@ -24,8 +24,10 @@ impl Tracker {
         Ok(ended? || cancelled.queued.is_some())
     }
 
-    /// Returns whether there was a record. What is not after `until` is from before: it is set by the first try alone, which
-    /// knows that what it finds is from before, also if its time is ahead.
+    /// Writes the tombstone, then moves the record back or deletes it. Returns whether there was a record.
+    ///
+    /// Times up to `until` count as older than the sign-out. Only the first try sets `until`, because only that try
+    /// knows that a record with a future time is older.
     pub(crate) async fn end<L: Link>(
         &self,
         store: &Store,
@@ -36,20 +38,20 @@ impl Tracker {
         until: &mut Option<DateTime<Utc>>,
     ) -> Result<bool> {
         let first = until.is_none();
-        // What is being written here may be of the same tick.
+        // A sighting that this process is writing may fall into the same tick as `now`.
         let from = cancelled.under_way.map_or(now, |seen| now.max(next_tick(seen)));
         let until = until.get_or_insert(from);
-        let tombstone = self.bury::<L>(store, key, kind, until, first).await?;
+        let tombstone = self.write_tombstone::<L>(store, key, kind, until, first).await?;
         let ended = match &tombstone {
             Err(error) if first && is_out_of_memory(error) => store.delete::<L>(key, None).await,
             _ => self.end_record::<L>(store, key, kind, now, *until).await,
         };
-        // What has no room for a record has none that is online.
+        // A server without memory for an offline record deletes the online one.
         let was_there = match ended {
             Err(error) if first && is_out_of_memory(&error) => store.delete::<L>(key, None).await?,
             ended => ended?,
         };
-        let tombstone = tombstone.map_err(cannot_hold)?;
+        let tombstone = tombstone.map_err(explain_missing_tombstone)?;
         if let (false, Kind::SignedOut, Some(seen)) = (was_there, kind, cancelled.queued)
             && !tombstone.forgets(seen)
         {
@@ -58,8 +60,9 @@ impl Tracker {
         Ok(was_there)
     }
 
-    /// Writes the tombstone. Returns what it is now or why it could not be written.
-    async fn bury<L: Link>(
+    /// Writes the tombstone. Returns the tombstone that is stored now or, in the inner result, why it was not written.
+    /// The first try raises `until` to the time of a record that is ahead.
+    async fn write_tombstone<L: Link>(
         &self,
         store: &Store,
         key: &Key,
@@ -76,8 +79,8 @@ impl Tracker {
                 && attempt == 0
                 && let Some(item) = record
             {
-                // Written by a host whose clock is ahead, before this.
-                let seen = self.known(item.value.flags, &item.value.bytes, now);
+                // A record with a future time was written before the sign-out, by a host whose clock is ahead.
+                let seen = self.trusted_time(item.value.flags, &item.value.bytes, now);
                 let ahead = seen.filter(|seen| seen.timestamp() > now.timestamp());
                 *until = ahead.map_or(now, end_of_second);
             }
@@ -85,8 +88,8 @@ impl Tracker {
                 Ok(before) => before.flatten(),
                 Err(error) => return Ok(Err(error)),
             };
-            let known = before.as_ref().map(|item| Tombstone::read(&item.value.bytes, now));
-            let tombstone = known.unwrap_or_default().with(kind, *until);
+            let stored = before.as_ref().map(|item| Tombstone::read(&item.value.bytes, now));
+            let tombstone = stored.unwrap_or_default().with(kind, *until);
             let write = Write {
                 key: Key::from(&*key.tombstone()),
                 home: Some(key.clone()),
@@ -103,6 +106,7 @@ impl Tracker {
         Err(self.keeps_changing(key))
     }
 
+    /// Gives the record an offline time, or deletes it. Returns whether there was a record.
     async fn end_record<L: Link>(
         &self,
         store: &Store,
@@ -115,13 +119,13 @@ impl Tracker {
         for _ in 0..TRIES {
             let Some(item) = store.item::<L>(key).await? else { return Ok(was_there) };
             was_there = true;
-            let seen = self.known(item.value.flags, &item.value.bytes, now);
-            // Signed in again since.
+            let seen = self.trusted_time(item.value.flags, &item.value.bytes, now);
+            // The user signed in again after the sign-out.
             if seen.is_some_and(|seen| seen.timestamp() > until.timestamp()) {
                 return Ok(true);
             }
             let ended = match (kind, self.codec().offline(seen, now).or(seen)) {
-                // Also where it is offline already: who has read it and is about to write finds it changed.
+                // Written even if it is offline already: a concurrent writer then finds that the record has changed.
                 (Kind::SignedOut, Some(offline)) => {
                     let write = self.write(key.clone(), offline, When::Unchanged(item.cas))?;
                     store.set::<L>(&write).await?
@@ -135,7 +139,7 @@ impl Tracker {
         Err(self.keeps_changing(key))
     }
 
-    /// Of a user who was seen, and signed out before that was written: last seen is not lost.
+    /// Adds an offline record for a user whose sighting was still queued at the sign-out. This keeps `last_seen`.
     async fn keep_as_offline<L: Link>(
         &self,
         store: &Store,
@@ -159,7 +163,7 @@ impl Tracker {
         read.into_iter().next().unwrap_or_else(|| Ok(Tombstone::default()))
     }
 
-    /// Of each record; one that says nothing where there is none.
+    /// Reads the tombstone of each record, in order. Returns an empty tombstone if a record has none.
     pub(super) async fn tombstones<'k, L: Link>(
         &self,
         store: &Store,
@@ -175,8 +179,9 @@ impl Tracker {
         found.into_iter().map(|found| found.map(Option::unwrap_or_default)).collect()
     }
 
-    /// Takes a record back that was added for a sighting from before a tombstone, if it is still the one; of a user who
-    /// was forgotten, also what a sign-out since has made of it.
+    /// Takes back a record that was added for a sighting older than the tombstone, if it still has the time `added`.
+    /// The record gets an offline time, or is deleted if the user was forgotten. It is then deleted even if a sign-out
+    /// has moved its time back since.
     pub(super) async fn take_back<L: Link>(
         &self,
         store: &Store,
@@ -187,19 +192,19 @@ impl Tracker {
     ) -> Result<()> {
         for _ in 0..TRIES {
             let Some(item) = store.item::<L>(key).await? else { return Ok(()) };
-            let holds = self.known(item.value.flags, &item.value.bytes, Utc::now());
+            let stored = self.trusted_time(item.value.flags, &item.value.bytes, Utc::now());
             let forgotten = tombstone.forgets(seen);
-            let is_ours = |holds: DateTime<Utc>| {
-                let (holds, added) = (holds.timestamp(), added.timestamp());
-                holds == added || forgotten && holds < tombstone.latest().timestamp()
+            let is_ours = |stored: DateTime<Utc>| {
+                let (stored, added) = (stored.timestamp(), added.timestamp());
+                stored == added || forgotten && stored < tombstone.latest().timestamp()
             };
-            if !holds.is_some_and(is_ours) {
+            if !stored.is_some_and(is_ours) {
                 return Ok(());
             }
             let taken = if forgotten {
                 store.delete::<L>(key, Some(item.cas)).await?
             } else {
-                // A tombstone's time may have been raised by as much.
+                // The sign-out may have raised the tombstone's time by up to `CLOCK_SLACK`.
                 let signed_out = tombstone.signed_out() - crate::record::CLOCK_SLACK;
                 let offline = self.codec().offline(Some(added), signed_out).unwrap_or(added);
                 store.set::<L>(&self.write(key.clone(), offline, When::Unchanged(item.cas))?).await?
@@ -211,7 +216,7 @@ impl Tracker {
         Err(self.keeps_changing(key))
     }
 
-    /// Another writer came between each time.
+    /// Returns the error for a record that other writers changed during each of [`TRIES`] attempts.
     fn keeps_changing(&self, key: &Key) -> Error {
         let words = format!("the record changed {TRIES} times while it was written");
         Error::unavailable(self.store().server_of(key), std::io::Error::other(words))
@@ -222,8 +227,8 @@ fn is_out_of_memory(error: &Error) -> bool {
     matches!(error, Error::Server { message, .. } if message.starts_with("out of memory"))
 }
 
-/// The record is written, or deleted; its tombstone is not.
-fn cannot_hold(error: Error) -> Error {
+/// Adds to a server's error that the record was changed or deleted, but without a tombstone to protect that.
+fn explain_missing_tombstone(error: Error) -> Error {
     match error {
         Error::Server { server, message } => {
             let words = "it is done, but what another program has queued can undo it";

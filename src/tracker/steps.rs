@@ -1,4 +1,4 @@
-//! What the verbs do, written once: [`Tracker`] runs it through, `AsyncTracker` awaits it.
+//! The calls of a tracker, written once as async code: [`Tracker`] runs them on its thread, `AsyncTracker` awaits them.
 
 use std::fmt::Display;
 
@@ -22,7 +22,7 @@ impl Tracker {
         Keys::new(self.settings().key_prefix(), users)
     }
 
-    /// The time in a value.
+    /// Decodes the time in a value that was found under `key`.
     pub(crate) fn seen_in(&self, key: &str, found: Found<'_>, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
         self.shared.codec.decode(key, found.flags, found.bytes, now)
     }
@@ -41,7 +41,7 @@ impl Tracker {
             }
             Some(own) => {
                 let (pair, now) = (Keys::pair(key), Utc::now());
-                // Boxed, so that the others do not carry the room for it.
+                // Boxed, so that this rare and large future does not enlarge the common one.
                 let seen = Box::pin(self.seen_of::<L>(self.store(), &pair, &[(0, own)], now)).await;
                 seen.into_iter().next().transpose()?.flatten()
             }
@@ -49,7 +49,7 @@ impl Tracker {
         Ok(self.presence_of(seen, Utc::now()))
     }
 
-    /// All of a page are judged at one moment.
+    /// Returns one presence for each key, in order. All are judged at the same moment.
     pub(crate) async fn presences_on<L: Link>(&self, store: &Store, mut keys: Keys) -> Vec<Result<Presence>> {
         let (now, count) = (Utc::now(), keys.len());
         let own = self.shared.queues.last_seen_of(&keys);
@@ -66,8 +66,8 @@ impl Tracker {
         presences
     }
 
-    /// What the store holds, and what is queued here where that is newer: `own` by their places, whose tombstones are the
-    /// last of the keys.
+    /// Returns the stored time of each key, or the time queued in this process if that is newer. `own` holds the queued
+    /// times, each with the index of its record; the last `own.len()` keys are the tombstones of these records.
     async fn seen_of<L: Link>(
         &self,
         store: &Store,
@@ -85,11 +85,11 @@ impl Tracker {
         };
         let mut seen = store.get_many::<L, _>(keys, false, read).await;
         for (nth, &(place, own)) in own.iter().enumerate() {
-            // A tombstone that cannot be read may be one from after it.
-            let stands =
+            // A tombstone that cannot be read may be newer than the queued time, which then does not count.
+            let counts =
                 seen[records + nth].as_ref().is_ok_and(|ended| ended.is_none_or(|ended| own > ended));
             if let Ok(seen) = &mut seen[place as usize]
-                && stands
+                && counts
             {
                 *seen = (*seen).max(DateTime::from_timestamp(own.timestamp(), 0));
             }
@@ -128,9 +128,9 @@ impl Tracker {
         }
     }
 
-    /// The time in a record, for who is about to change it. `None` if it cannot be read, or is ahead by more than clocks
-    /// of a site's hosts may differ: older than anything.
-    pub(super) fn known(&self, flags: u32, bytes: &[u8], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// Decodes the time in a record that is about to be changed. Returns `None` if the value is unreadable or more than
+    /// [`CLOCK_SLACK`] ahead of `now`; such a record counts as older than any time.
+    pub(super) fn trusted_time(&self, flags: u32, bytes: &[u8], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let latest = now.timestamp() + CLOCK_SLACK.num_seconds();
         self.shared.codec.decode("", flags, bytes, now).ok().filter(|seen| seen.timestamp() <= latest)
     }

@@ -1,4 +1,4 @@
-//! Who is online, as the changes of a watch tell it. Knows no network.
+//! Who is online, by the changes of a watch. Contains no network code.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::change::Change;
 use crate::error::Error;
 
-/// For how long users stay who are offline.
+/// How long a roster keeps users who went offline, by default.
 const KEEP: Duration = Duration::from_secs(300);
 
 /// Says whether a user is online: the status of a [`RosterUser`].
@@ -67,8 +67,8 @@ pub enum Status {
 pub struct Roster {
     keep: Duration,
     users: HashMap<Arc<str>, Entry>,
-    /// Who went offline, the first ones first; without those who came back.
-    left: VecDeque<(DateTime<Utc>, Arc<str>)>,
+    /// Users who went offline and when, the earliest first. Those who have come back since are skipped later.
+    went_offline: VecDeque<(DateTime<Utc>, Arc<str>)>,
     servers: Vec<Server>,
     complete: bool,
 }
@@ -79,7 +79,7 @@ struct Entry {
     since: DateTime<Utc>,
     known: Status,
     server: u32,
-    /// The outage of its server after which it was told.
+    /// The number of the server's outages when the user was last reported.
     outage: u32,
 }
 
@@ -88,12 +88,13 @@ struct Server {
     name: Arc<str>,
     since: DateTime<Utc>,
     error: Option<Error>,
-    /// Counts them.
+    /// The number of outages so far.
     outage: u32,
-    /// Not in an outage, and not between the return and the reading of all its users.
+    /// Whether the server is up and, after an outage, all its users have been read again.
     settled: bool,
-    /// Users by what is known of them, and those among them who were not told since the outage began.
+    /// The number of users by their last known [`Status`].
     count: [usize; 3],
+    /// The part of `count` that was last reported before the latest outage.
     stale: [usize; 3],
 }
 
@@ -168,8 +169,8 @@ impl Roster {
     /// Creates an empty roster that holds users for `offline` after they went offline. [`Roster::default`] holds them for 5
     /// minutes.
     pub fn keeping(offline: Duration) -> Self {
-        let (users, left, servers) = (HashMap::new(), VecDeque::new(), Vec::new());
-        Self { keep: offline, users, left, servers, complete: false }
+        let (users, went_offline, servers) = (HashMap::new(), VecDeque::new(), Vec::new());
+        Self { keep: offline, users, went_offline, servers, complete: false }
     }
 
     /// Applies the next change of a watch.
@@ -187,8 +188,8 @@ impl Roster {
             }
             Change::Unreadable { user, server, .. } => self.set(user, None, Status::Unknown, server, now),
             Change::ServerDown { server, error } => {
-                let place = self.place(server, now);
-                let server = &mut self.servers[place];
+                let index = self.server_index(server, now);
+                let server = &mut self.servers[index];
                 if server.error.is_none() {
                     server.since = now;
                 }
@@ -198,11 +199,11 @@ impl Roster {
                 self.complete = false;
             }
             Change::ServerUp { server, .. } => {
-                let place = self.place(server, now);
-                (self.servers[place].error, self.servers[place].since) = (None, now);
+                let index = self.server_index(server, now);
+                (self.servers[index].error, self.servers[index].since) = (None, now);
             }
             Change::Missed { server, .. } => {
-                self.place(server, now);
+                self.server_index(server, now);
                 self.complete = false;
             }
             Change::Ready { complete, .. } => {
@@ -210,18 +211,18 @@ impl Roster {
                 self.complete = *complete;
             }
         }
-        self.forget(now);
+        self.remove_expired(now);
     }
 
     /// Returns how many users are online.
     pub fn online(&self) -> usize {
-        self.servers.iter().map(|server| server.counted(Status::Online)).sum()
+        self.servers.iter().map(|server| server.count_known(Status::Online)).sum()
     }
 
     /// Returns of how many users it is unknown whether they are online.
     pub fn unknown(&self) -> usize {
         let of = |server: &Server| {
-            let others = [Status::Online, Status::Offline].map(|status| server.counted(status));
+            let others = [Status::Online, Status::Offline].map(|status| server.count_known(status));
             server.count.iter().sum::<usize>() - others.iter().sum::<usize>()
         };
         self.servers.iter().map(of).sum()
@@ -236,13 +237,13 @@ impl Roster {
     /// Returns the user, if the roster holds one of that name.
     pub fn get(&self, user: &str) -> Option<RosterUser<'_>> {
         let (user, entry) = self.users.get_key_value(user)?;
-        self.show(user, entry, Utc::now())
+        self.view(user, entry, Utc::now())
     }
 
     /// Returns all users, in no order.
     pub fn iter(&self) -> impl Iterator<Item = RosterUser<'_>> {
         let now = Utc::now();
-        self.users.iter().filter_map(move |(user, entry)| self.show(user, entry, now))
+        self.users.iter().filter_map(move |(user, entry)| self.view(user, entry, now))
     }
 
     /// Returns the servers that the changes so far have named.
@@ -254,7 +255,8 @@ impl Roster {
         })
     }
 
-    fn show<'a>(&'a self, user: &'a str, entry: &Entry, now: DateTime<Utc>) -> Option<RosterUser<'a>> {
+    /// Returns the user as the roster shows it; `None` if the user has been offline for longer than `keep`.
+    fn view<'a>(&'a self, user: &'a str, entry: &Entry, now: DateTime<Utc>) -> Option<RosterUser<'a>> {
         let Entry { last_seen, known, .. } = *entry;
         let server = &self.servers[entry.server as usize];
         let stale = server.is_stale(entry);
@@ -267,9 +269,10 @@ impl Roster {
         TimeDelta::from_std(self.keep).unwrap_or(TimeDelta::MAX)
     }
 
-    fn place(&mut self, name: &Arc<str>, now: DateTime<Utc>) -> usize {
-        if let Some(place) = self.servers.iter().position(|server| server.name == *name) {
-            return place;
+    /// Returns the index of the server, which is added if it is new.
+    fn server_index(&mut self, name: &Arc<str>, now: DateTime<Utc>) -> usize {
+        if let Some(index) = self.servers.iter().position(|server| server.name == *name) {
+            return index;
         }
         let (count, stale) = ([0; 3], [0; 3]);
         let (name, error) = (name.clone(), None);
@@ -285,19 +288,19 @@ impl Roster {
         server: &Arc<str>,
         now: DateTime<Utc>,
     ) {
-        let place = self.place(server, now);
+        let index = self.server_index(server, now);
         let before = self.users.get(user).copied();
         if let Some(before) = before {
             self.uncount(&before);
         }
         let kept = before.filter(|before| before.known == known);
         let since = kept.map_or(now, |before| before.since);
-        let server = &mut self.servers[place];
+        let server = &mut self.servers[index];
         server.count[known as usize] += 1;
-        let entry = Entry { last_seen, since, known, server: place as u32, outage: server.outage };
+        let entry = Entry { last_seen, since, known, server: index as u32, outage: server.outage };
         self.users.insert(user.clone(), entry);
         if known == Status::Offline && kept.is_none() {
-            self.left.push_back((since, user.clone()));
+            self.went_offline.push_back((since, user.clone()));
         }
     }
 
@@ -309,9 +312,12 @@ impl Roster {
         }
     }
 
-    /// Users leave who are offline for long. Those of a server that is down stay, and those who left after them.
-    fn forget(&mut self, now: DateTime<Utc>) {
-        while let Some((since, user)) = self.left.front().filter(|(since, _)| now - *since > self.kept()) {
+    /// Removes users who have been offline for longer than `keep`. Stops at a user of a server that is down: that user
+    /// stays, and so does everyone who went offline later.
+    fn remove_expired(&mut self, now: DateTime<Utc>) {
+        while let Some((since, user)) =
+            self.went_offline.front().filter(|(since, _)| now - *since > self.kept())
+        {
             let entry = self.users.get(user).copied();
             if let Some(entry) = entry.filter(|entry| entry.known == Status::Offline && entry.since == *since)
             {
@@ -321,7 +327,7 @@ impl Roster {
                 self.users.remove(user);
                 self.uncount(&entry);
             }
-            self.left.pop_front();
+            self.went_offline.pop_front();
         }
     }
 }
@@ -331,8 +337,8 @@ impl Server {
         !self.settled && entry.outage != self.outage
     }
 
-    /// How many of its users are known to be so.
-    fn counted(&self, status: Status) -> usize {
+    /// Returns how many of the server's users are known to have the status.
+    fn count_known(&self, status: Status) -> usize {
         let stale = if self.settled { 0 } else { self.stale[status as usize] };
         self.count[status as usize] - stale
     }
@@ -376,7 +382,7 @@ mod tests {
 
     fn any(u: &mut Unstructured<'_>) -> Result<Change> {
         let server = *u.choose(&["a", "b"])?;
-        // Each user has a server.
+        // Each user belongs to one server.
         let user = format!("{server}{}", u.int_in_range(0..=3)?);
         Ok(match u.int_in_range(0..=9)? {
             0..=2 => online(&user, server),
@@ -391,10 +397,12 @@ mod tests {
         })
     }
 
-    /// What was told last of each user, and since which change; and of each server whether it is settled.
+    /// The expected state, in which times are numbers of changes.
     #[derive(Default)]
     struct Model {
+        /// The last reported status of each user, when it was reported, and since when it holds.
         users: std::collections::BTreeMap<String, (Status, usize, usize)>,
+        /// Whether each server is up, whether it is settled, and when it last went down.
         servers: std::collections::BTreeMap<String, (bool, bool, usize)>,
     }
 
@@ -473,7 +481,7 @@ mod tests {
         roster.apply_at(&online("back", "a"), ago(60));
         roster.apply_at(&offline("stays", "a"), ago(59));
         roster.apply_at(&down("b"), ago(59));
-        // Hidden when its time is over, and gone with the next change.
+        // A user whose time is over is hidden at once, and is removed at the next change.
         assert!(roster.get("gone").is_none() && roster.iter().count() == 3);
         assert_eq!(roster.users.len(), 4);
         roster.apply_at(&ready(false), now);

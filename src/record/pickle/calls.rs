@@ -1,4 +1,4 @@
-//! All that a pickle may name and call.
+//! The names that a pickle may use, and the calls that it may make.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -17,7 +17,7 @@ pub(super) enum Global {
     Encode,
     GetAttr,
     ZoneInfo,
-    /// Not a name of its own: `getattr(ZoneInfo, '_unpickle')`.
+    /// `getattr(ZoneInfo, '_unpickle')`. A pickle cannot name it directly.
     ZoneInfoUnpickle,
     PytzUtc,
     PytzZone,
@@ -55,7 +55,7 @@ pub(super) fn call(function: Global, args: &[Value], site: &local::Zone) -> Resu
         }
         (Global::DateTime, [state, Value::Zone(zone)]) => datetime(state, zone, Form::AwareDatetime)?,
         (Global::Encode, [Str(text), Str(codec)]) if **codec == *"latin1" => State(encode(text)?),
-        // As Python keeps them: minus one hour is minus one day and 23 hours.
+        // Python normalizes a timedelta: minus one hour is minus one day plus 23 hours.
         (Global::TimeDelta, [Int(d @ -1..=0), Int(s @ 0..86_400), Int(us @ 0..1_000_000)]) => {
             Delta(d * DAY + s * 1_000_000 + us)
         }
@@ -63,11 +63,11 @@ pub(super) fn call(function: Global, args: &[Value], site: &local::Zone) -> Resu
         (Global::GetAttr, [Value::Global(Global::ZoneInfo), Str(name)]) if **name == *"_unpickle" => {
             Value::Global(Global::ZoneInfoUnpickle)
         }
-        // The number says whether zoneinfo may take it from its cache.
+        // The second argument says whether zoneinfo may use its cache.
         (Global::ZoneInfoUnpickle, [Str(key), Int(0 | 1) | Bool]) => named(key)?,
         (Global::PytzUtc, []) => fixed(0),
         (Global::PytzZone, [Str(key)]) => named(key)?,
-        // This one states its offset, so nobody has to look it up.
+        // These arguments state the offset, so the zone is not looked up.
         (Global::PytzZone, [Str(_), Int(s @ -86_399..86_400), Int(_), Str(_)]) => fixed(s * 1_000_000),
         (Global::PytzFixedOffset, [Int(minutes @ -1_439..1_440)]) => fixed(minutes * 60_000_000),
         _ => return Err(NOT_ALLOWED),
@@ -99,7 +99,7 @@ fn instant(state: [u8; 10], zone: &Zone) -> Option<DateTime<Utc>> {
     let year = u16::from_be_bytes([y1, y0]);
     let fold = month & 0x80 != 0;
     let micros = u32::from_be_bytes([0, u2, u1, u0]);
-    // chrono has a year 0, and leap seconds of two million microseconds; Python has neither.
+    // Unlike Python, chrono accepts the year 0, and leap seconds with up to 1,999,999 microseconds.
     if !(1..10_000).contains(&year) || micros >= 1_000_000 {
         return None;
     }
@@ -122,7 +122,7 @@ pub(super) fn state(bytes: &[u8]) -> Result<[u8; 10]> {
     bytes.try_into().map_err(|_| "bytes that are no datetime")
 }
 
-/// Each character as the byte of its number.
+/// Encodes text as Latin-1.
 fn encode(text: &str) -> Result<[u8; 10]> {
     let bytes: Option<Vec<u8>> = text.chars().map(|char| u8::try_from(char).ok()).collect();
     state(&bytes.unwrap_or_default())

@@ -1,4 +1,4 @@
-//! What follows an opcode: numbers and text, in the spellings of protocols 0 to 5.
+//! Reads the arguments of opcodes: numbers and text, as protocols 0 to 5 encode them.
 
 use std::rc::Rc;
 
@@ -7,7 +7,7 @@ use super::{Result, Value};
 const CUT_SHORT: &str = "cut short";
 const NUMBER: &str = "a number that cannot be read";
 
-/// The bytes still to be read.
+/// The bytes that are not read yet.
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -23,13 +23,13 @@ impl<'a> Input<'a> {
         Ok(bytes)
     }
 
-    /// As many bytes as the number before them says, which has `width` bytes itself.
+    /// Reads a length in `width` bytes, and then that many bytes.
     pub(super) fn counted(&mut self, width: usize) -> Result<&'a [u8]> {
         let length = usize::try_from(self.unsigned(width)?);
         self.take(length.map_err(|_| CUT_SHORT)?)
     }
 
-    /// The bytes up to the next line feed, which is read too.
+    /// Reads a line and its line feed. Returns the line without the line feed.
     pub(super) fn line(&mut self) -> Result<&'a [u8]> {
         let end = self.0.iter().position(|byte| *byte == b'\n');
         let line = self.take(end.ok_or(CUT_SHORT)?)?;
@@ -45,19 +45,19 @@ impl<'a> Input<'a> {
         twos_complement(self.take(width)?)
     }
 
-    /// A number of as many bytes as the first byte says.
+    /// Reads a length in one byte, and then a signed integer of that many bytes.
     pub(super) fn long(&mut self) -> Result<i64> {
         twos_complement(self.counted(1)?)
     }
 
-    /// A number in a line of its own, in digits.
+    /// Reads a line that contains a decimal integer and then `suffix`.
     pub(super) fn decimal(&mut self, suffix: &str) -> Result<i64> {
         let line = std::str::from_utf8(self.line()?).ok();
         let digits = line.and_then(|line| line.strip_suffix(suffix));
         digits.and_then(|digits| digits.parse().ok()).ok_or(NUMBER)
     }
 
-    /// The same; in `00` and `01` Python has written a bool.
+    /// Reads a line that contains a decimal integer, or a bool, which Python writes as `00` or `01`.
     pub(super) fn int(&mut self) -> Result<Value> {
         if self.0.starts_with(b"0") && self.0.get(2) == Some(&b'\n') {
             self.line()?;
@@ -66,7 +66,7 @@ impl<'a> Input<'a> {
         Ok(Value::Int(self.decimal("")?))
     }
 
-    /// A number in a line of its own, with a fraction or an exponent.
+    /// Reads a line that contains a number with a fraction or an exponent.
     pub(super) fn float(&mut self) -> Result<f64> {
         let line = std::str::from_utf8(self.line()?).ok();
         line.and_then(|line| line.parse().ok()).ok_or(NUMBER)
@@ -86,7 +86,7 @@ impl<'a> Input<'a> {
         Ok(bytes.copied().map(char::from).collect::<String>().into())
     }
 
-    /// A line in which `\uXXXX` and `\UXXXXXXXX` are characters, and all else is Latin-1.
+    /// Reads a line in which `\uXXXX` and `\UXXXXXXXX` are escapes and all other bytes are Latin-1.
     pub(super) fn raw_unicode_escape(&mut self) -> Result<Rc<str>> {
         unescape(self.line()?, |escape, digits| match escape {
             b'u' => hex(digits, 4),
@@ -95,7 +95,7 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// A line with a string as Python 2 shows it, in quotes.
+    /// Reads a line that contains a string in quotes, as Python 2's `repr` writes it.
     pub(super) fn repr(&mut self) -> Result<Rc<str>> {
         let ([b'\'', inside @ .., b'\''] | [b'"', inside @ .., b'"']) = self.line()? else {
             return Err("a string without quotes");

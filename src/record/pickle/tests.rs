@@ -1,4 +1,4 @@
-//! On golden pickles: `CPython` 2.7 and 3.6 to 3.13 wrote them, and say what they load to.
+//! Tests with golden pickles, which `CPython` 2.7 and 3.6 to 3.13 wrote together with the values that they load to.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn zone(name: &str) -> Zone {
     named(name).unwrap()
 }
 
-/// With summer time and without, east and west.
+/// Zones east and west of UTC, with and without daylight saving time.
 fn zones() -> [Zone; 4] {
     ["UTC", "Europe/Berlin", "America/Chicago", "Asia/Kolkata"].map(zone)
 }
@@ -26,7 +26,7 @@ struct Golden {
     pickle: Vec<u8>,
     local: NaiveDateTime,
     fold: bool,
-    /// Microseconds east of UTC; none in a naive datetime.
+    /// Microseconds east of UTC; `None` for a datetime without a zone.
     east: Option<i64>,
 }
 
@@ -55,7 +55,7 @@ fn unhex(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-/// Of `+01:00:01.000005`, say.
+/// Converts an offset such as `+01:00:01.000005` to microseconds.
 fn micros(offset: &str) -> i64 {
     let time: chrono::NaiveTime = match offset.len() {
         6 => format!("{}:00", &offset[1..]).parse().unwrap(),
@@ -73,7 +73,7 @@ fn naive(text: &str) -> NaiveDateTime {
     text.parse().unwrap()
 }
 
-/// A naive datetime in protocol 4.
+/// Pickles a datetime without a zone in protocol 4.
 fn pickled(text: &str, fold: bool) -> Vec<u8> {
     let mut bytes = write_naive(naive(text).and_utc(), UTC).to_vec();
     bytes[39] |= u8::from(fold) << 7;
@@ -101,7 +101,7 @@ fn no_golden_pickle_is_missing() {
     assert_eq!(golden().len(), 121);
 }
 
-/// Pickled numbers, and what Python says that they are.
+/// Returns pickled numbers, each with its text in Python.
 fn numbers() -> Vec<(Vec<u8>, &'static str)> {
     let rows = include_str!("number-pickles.tsv").lines().filter(|row| !row.starts_with('#'));
     rows.map(|row| row.split('\t').collect::<Vec<_>>()).map(|fields| (unhex(fields[1]), fields[2])).collect()
@@ -127,7 +127,7 @@ fn a_pickled_number_is_what_it_is_as_text_and_a_bool_is_none() {
 fn what_django_stores_is_written_byte_for_byte() {
     let mut compared = 0;
     for mut golden in golden() {
-        // CPython's own output, of protocol 4 or, from one byte to the other the same, 5.
+        // CPython's own output in protocol 4, or in protocol 5, which differs in the version byte only.
         if golden.east.is_none() && golden.pickle.len() == 53 {
             golden.pickle[1] = 4;
             golden.pickle[39] &= 0x7f;
@@ -136,7 +136,7 @@ fn what_django_stores_is_written_byte_for_byte() {
         }
     }
     assert_eq!(compared, 4);
-    // Of CPython 3.11 in protocol 4.
+    // CPython 3.11 wrote this in protocol 4.
     let aware = b"\x80\x04\x95W\0\0\0\0\0\0\0\x8c\x08datetime\x94\x8c\x08datetime\x94\x93\x94C\n\
         \x07\xea\x03\x1d\x0c\"8\x0c\n\x14\x94h\0\x8c\x08timezone\x94\x93\x94h\0\x8c\ttimedelta\x94\x93\x94\
         K\0K\0K\0\x87\x94R\x94\x85\x94R\x94\x86\x94R\x94.";
@@ -147,7 +147,7 @@ fn what_django_stores_is_written_byte_for_byte() {
 fn the_repeated_hour_is_written_and_read_with_its_fold() {
     let second = golden().into_iter().find(|golden| golden.fold && golden.pickle.len() == 53);
     let mut second = second.unwrap().pickle;
-    // 2026-10-25 02:30, the second time.
+    // 2026-10-25 02:30, for the second time.
     second[37..43].copy_from_slice(&[0x07, 0xea, 0x8a, 25, 2, 30]);
     let mut first = second.clone();
     first[39] = 0x0a;
@@ -162,7 +162,7 @@ fn the_repeated_hour_is_written_and_read_with_its_fold() {
 #[test]
 fn a_naive_datetime_is_a_local_time_of_the_site() {
     for (zone, local, fold, expected) in [
-        // Berlin's clocks go from 2 to 3, and back from 3 to 2.
+        // Berlin's clocks change from 2:00 to 3:00 in spring, and from 3:00 to 2:00 in autumn.
         ("Europe/Berlin", "2026-03-29T01:59:59", false, "2026-03-29T00:59:59Z"),
         ("Europe/Berlin", "2026-03-29T02:30:00", false, "2026-03-29T01:30:00Z"),
         ("Europe/Berlin", "2026-03-29T02:30:00", true, "2026-03-29T00:30:00Z"),
@@ -235,7 +235,7 @@ fn zones_that_the_golden_pickles_lack() {
         (&b"cpytz\nFixedOffset\nJ\x88\xff\xff\xff\x85R"[..], -2),
         (b"cpytz\n_p\nX\x09\0\0\0Etc/GMT+5\x85R", -5),
         (b"cpytz\n_p\nX\x03\0\0\0UTC\x85R", 0),
-        // The pickler that is written in Python says True where the one in C says 1.
+        // The pickler that is written in Python writes True, and the one in C writes 1.
         (
             b"c__builtin__\ngetattr\ncbackports.zoneinfo\nZoneInfo\nX\x09\0\0\0_unpickle\x86R\
               X\x0d\0\0\0Europe/Berlin\x88\x86R",
@@ -305,7 +305,7 @@ fn a_refusal_says_why() {
 
 #[test]
 fn no_change_of_a_byte_and_no_cut_is_a_panic() {
-    // All values of each byte take a debug build 20 seconds.
+    // Trying all values of each byte takes a debug build 20 seconds.
     let (step, berlin) = (if cfg!(debug_assertions) { 5 } else { 1 }, &zone("Europe/Berlin"));
     let datetimes = golden().into_iter().map(|golden| golden.pickle);
     for pickle in datetimes.chain(numbers().into_iter().map(|(pickle, _)| pickle)) {
@@ -323,7 +323,7 @@ fn no_change_of_a_byte_and_no_cut_is_a_panic() {
 #[test]
 fn no_kilobyte_takes_a_tenth_of_a_millisecond() {
     let datetime = b"cdatetime\ndatetime\nq\0C\x0a\x07\xea\x03\x1d\x0c\x22\x38\x0c\x0a\x14q\x01";
-    // As many as one tuple holds, and one fewer each time: the stack is full after each.
+    // Each tuple is one item shorter than the one before, so that the stack is full after each.
     let tuples = |item: &[u8]| -> Vec<u8> {
         let rows = (1..=28).rev();
         rows.flat_map(|row| [b"(", &item.repeat(row)[..], b"t"].concat()).collect()
@@ -339,7 +339,7 @@ fn no_kilobyte_takes_a_tenth_of_a_millisecond() {
         let mut pickle = [start, &rest].concat();
         pickle.truncate(1023);
         pickle.push(b'\n');
-        // The best of ten: the others measure the machine.
+        // The best of ten counts: slower runs measure the load of the machine.
         let best = (0..10).map(|_| {
             let start = Instant::now();
             read(&pickle, &zone("Europe/Berlin")).unwrap_err();
