@@ -25,6 +25,7 @@ pub(crate) struct Page {
     pub(crate) refusal: Option<String>,
     pub(crate) query: Query,
     pub(crate) prefix: String,
+    pub(crate) places: String,
     pub(crate) view: View,
     pub(crate) plot: Plot,
 }

@@ -28,8 +28,8 @@ impl Site {
         let view = self.presence.view(&query, 0);
         let plot = Plot::new(&view.history, view.at);
         let status = if refusal.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-        let prefix = self.presence.prefix.clone();
-        match (Page { user, refusal, query, prefix, view, plot }).render() {
+        let (prefix, places) = (self.presence.prefix.clone(), self.presence.places.clone());
+        match (Page { user, refusal, query, prefix, places, view, plot }).render() {
             Ok(page) => (status, Html(page)).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }

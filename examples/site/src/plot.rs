@@ -17,6 +17,8 @@ pub(crate) struct Plot {
     /// Where not everything was known: the ground, and the lines on it.
     pub(crate) band: String,
     pub(crate) hatch: String,
+    /// Those of the grid.
+    pub(crate) lines: String,
     /// What stands beside the grid, from above.
     pub(crate) marks: Vec<usize>,
     /// What stands below it.
@@ -28,6 +30,8 @@ impl Plot {
         let first = samples.first().map_or(now, |sample| sample.0);
         let span = (now - first).clamp(300, SPAN);
         let (from, top) = (now - span, top(samples.iter().filter_map(|sample| sample.1).max().unwrap_or(0)));
+        let level = |mark: usize| format!("M0 {:.1}H{span}", mark as f64 * HEIGHT / top.1 as f64);
+        let lines = (0..top.1).map(level).collect();
         let marks = (0..=top.1).rev().map(|line| line * top.0).collect();
         let times = (0..=4).map(|quarter| from + span * quarter / 4).collect();
         let [mut line, mut thin, mut band, mut hatch] = [const { String::new() }; 4];
@@ -67,7 +71,7 @@ impl Plot {
         if last.is_none() || span - known > 2 * STEP {
             fill(known, span);
         }
-        Self { span, line, thin, band, hatch, marks, times }
+        Self { span, line, thin, band, hatch, lines, marks, times }
     }
 }
 

@@ -21,8 +21,9 @@ pub(crate) struct PresenceState {
     /// Tells every open page that something has changed. Each looks for itself at what that means for what it shows, so
     /// that a page that is slow holds up nobody. `None` when the site ends.
     changed: Mutex<Option<watch::Sender<u64>>>,
-    /// What is shown under *Records*.
+    /// What is shown under *Records*: before the user in a key, and the servers.
     pub(crate) prefix: String,
+    pub(crate) places: String,
 }
 
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct State {
     pub(crate) history: History,
     /// How many servers the settings name.
     pub(crate) servers: usize,
+    pub(crate) in_memory: bool,
     /// Whether the watch has told everyone who was online when it began.
     pub(crate) ready: bool,
     /// How many were online when everything was known the last time.
@@ -39,16 +41,25 @@ pub(crate) struct State {
 
 impl PresenceState {
     pub(crate) fn new(settings: &Settings, history: Option<PathBuf>) -> std::io::Result<Self> {
+        // A comma in an address is encoded; what may be secret in it is not shown.
+        let servers = settings.servers().iter().flat_map(|list| list.split(',')).map(str::trim);
+        let servers: Vec<&str> = servers.filter(|server| !server.is_empty()).collect();
+        let host = |server: &&str| {
+            let server = server.split('?').next().unwrap_or_default();
+            server.rsplit('@').next().unwrap_or_default().to_owned()
+        };
+        let places = servers.iter().map(host).collect::<Vec<_>>().join(", ");
         let state = State {
             // As long as the records are kept.
             roster: Roster::keeping(settings.last_seen_timeout()),
             history: History::open(history, Utc::now().timestamp())?,
-            servers: settings.servers().len(),
+            servers: servers.len(),
+            in_memory: servers == ["memory:"],
             ready: false,
             last_known: None,
         };
-        let changed = Mutex::new(Some(watch::Sender::new(0)));
-        Ok(Self { state: RwLock::new(state), changed, prefix: settings.key_prefix().to_owned() })
+        let (state, changed) = (RwLock::new(state), Mutex::new(Some(watch::Sender::new(0))));
+        Ok(Self { state, changed, prefix: settings.key_prefix().to_owned(), places })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

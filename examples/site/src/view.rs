@@ -172,7 +172,8 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Summary {
     pub(crate) known: Known,
-    /// How many servers there are; `servers` has those of which something is known.
+    pub(crate) in_memory: bool,
+    /// How many servers there are; `servers` has those of which the watch has told something.
     pub(crate) total: usize,
     pub(crate) servers: Vec<Server>,
     /// How many are online, of the servers that are up; `None` while no server answers.
@@ -209,7 +210,7 @@ impl Summary {
         let total = state.servers;
         let says = match known {
             Known::Loading => "Loading…".to_owned(),
-            Known::Live if servers.iter().any(|server| server.name == "memory:") => {
+            Known::Live if state.in_memory => {
                 "Live · in memory: only this process".to_owned()
             }
             Known::Live => "Live".to_owned(),
@@ -220,19 +221,20 @@ impl Summary {
         };
         let since = servers.iter().filter(|server| !server.up).map(|server| server.since);
         let since = if known == Known::Outage { since.max() } else { since.min() };
-        Self { known, total, servers, online, online_last_known, complete, says, since }
+        let in_memory = state.in_memory;
+        Self { known, in_memory, total, servers, online, online_last_known, complete, says, since }
     }
 }
 
 impl Summary {
-    fn is_in_memory(&self) -> bool {
-        self.servers.iter().any(|server| server.name == "memory:")
-    }
-
-    /// How many are up, and why the first of the others is not.
+    /// How many servers are up, and why the first of the others is not.
     pub(crate) fn up(&self) -> String {
-        let up = self.servers.iter().filter(|server| server.up).count();
-        if self.is_in_memory() { "this process".to_owned() } else { format!("{up} of {} up", self.total) }
+        let down = self.servers.iter().filter(|server| !server.up).count();
+        match self.known {
+            Known::Loading => "–".to_owned(),
+            _ if self.in_memory => "this process".to_owned(),
+            _ => format!("{} of {} up", self.total - down, self.total),
+        }
     }
 
     pub(crate) fn error(&self) -> String {
@@ -242,10 +244,6 @@ impl Summary {
             Some((name, error)) => format!("{name}: {error}"),
             None => String::new(),
         }
-    }
-
-    pub(crate) fn places(&self) -> String {
-        self.servers.iter().map(|server| &*server.name).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -311,7 +309,7 @@ impl Numbers {
                 "No server has answered yet, so nobody is known. Is memcached running there? It is tried again and again."
                     .to_owned()
             }
-            _ if counts.all == 0 && self.summary.is_in_memory() => {
+            _ if counts.all == 0 && self.summary.in_memory => {
                 "Nobody has been seen yet. Sign in above; to see whom other programs record, start the site with \
                  LAST_SEEN_SERVERS=127.0.0.1:11211."
                     .to_owned()

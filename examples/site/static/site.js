@@ -122,12 +122,10 @@ let said = { at: 0, text: "" };
 
 function draw(sorted) {
   say($("online"), headline());
-  const up = numbers.servers.filter((server) => server.up).length;
-  const down = numbers.servers.find((server) => !server.up);
-  const inMemory = numbers.servers.some((server) => server.name === "memory:");
-  say($("servers"), inMemory ? "this process" : `${up} of ${numbers.total} up`);
-  say($("servers-note"), !down ? "" : numbers.total > 1 ? `${down.name}: ${down.error}` : down.error);
-  say($("places"), numbers.servers.map((server) => server.name).join(", "));
+  const down = numbers.servers.filter((server) => !server.up);
+  const up = `${numbers.total - down.length} of ${numbers.total} up`;
+  say($("servers"), numbers.known === "loading" ? "–" : numbers.in_memory ? "this process" : up);
+  say($("servers-note"), !down[0] ? "" : numbers.total > 1 ? `${down[0].name}: ${down[0].error}` : down[0].error);
   for (const name of ["all", "online", "offline", "unknown"]) say($(`count-${name}`), String(numbers.counts[name]));
   // Read out at most every ten seconds.
   const text = `${headline()} online`;
@@ -160,6 +158,7 @@ function sort(atOnce) {
   if (paused || numbers.known === "loading") return;
   order = Date.now();
   const table = $("users");
+  table.querySelectorAll(".bar").forEach((bar) => bar.remove());
   const drawn = new Map(Array.from(table.rows, (row) => [row.dataset.user, row]));
   const names = (a, b) => (a.user < b.user ? -1 : a.user > b.user ? 1 : 0);
   const sorted = [...rows.values()].sort((a, b) => ORDERS[chosen.sort](a, b) || names(a, b));
@@ -239,7 +238,8 @@ function plot() {
   const steps = Array.from({ length: 45 }, (_, place) => [1, 2, 5][place % 3] * 10 ** Math.floor(place / 3));
   const step = steps.find((step) => Math.floor(most / step) < 4);
   const lines = Math.max(3, Math.floor(most / step) + 1);
-  const paths = { line: "", thin: "", band: "", hatch: "" };
+  const levels = Array.from({ length: lines }, (_, line) => `M0 ${((line * 100) / lines).toFixed(1)}H${span}`);
+  const paths = { lines: levels.join(""), line: "", thin: "", band: "", hatch: "" };
   const fill = (from, to) => {
     paths.band += `M${from} 0H${to}V100H${from}Z`;
     for (let x = from; x < to; x += Math.floor(span / 120)) paths.hatch += `M${x} 0V100`;
