@@ -72,5 +72,8 @@ impl Feed {
 
 /// Named by its last sample: a page that has lost the site says so when it is back, and is sent those that it lacks.
 fn event(update: &Update) -> Event {
-    Event::default().id(update.last_sample.to_string()).json_data(update).unwrap_or_else(|_| Event::default().comment("not shown"))
+    Event::default()
+        .id(update.last_sample.to_string())
+        .json_data(update)
+        .unwrap_or_else(|_| Event::default().comment("not shown"))
 }

@@ -49,7 +49,9 @@ impl History {
             self.samples.pop_front();
         }
         let file = self.file.clone()?;
-        Some(move || File::options().append(true).create(true).open(file)?.write_all(line(&sample).as_bytes()))
+        Some(move || {
+            File::options().append(true).create(true).open(file)?.write_all(line(&sample).as_bytes())
+        })
     }
 
     /// The time of the newest one.

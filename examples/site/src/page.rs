@@ -34,7 +34,8 @@ impl Page {
     fn known(&self) -> &'static str {
         match self.view.numbers.summary.known {
             Known::Loading => "loading",
-            Known::Live => "live",
+            // It was true when it was read; that it is live is for the script to say.
+            Known::Live => "read",
             Known::Partial => "partial",
             Known::Outage => "outage",
             Known::Rereading => "rereading",
@@ -78,6 +79,11 @@ impl Page {
         let counted = samples.filter_map(|sample| Some(Counted { count: sample.1?, at: sample.0 }));
         let now = self.view.numbers.summary.online.map(|count| Counted { count, at: self.view.at });
         counted.chain(now).max_by_key(|counted| counted.count)
+    }
+
+    fn span(&self) -> String {
+        let minutes = self.plot.span / 60;
+        if minutes < 59 { format!("{minutes} minutes") } else { "hour".to_owned() }
     }
 
     /// The hour, or since when there are samples.
@@ -136,21 +142,16 @@ impl Page {
     }
 
     fn word(&self, row: &Row) -> &'static str {
-        match row.status {
-            Status::Online => "Online",
-            Status::Offline => "Offline",
-            _ => "Unknown",
-        }
+        word(row.status)
     }
 
     /// What is under *Last seen*.
     fn seen(&self, row: &Row) -> String {
         let now = time(self.view.at);
-        match (row.was, row.last_seen) {
-            (Some((Status::Online, at)), _) => format!("was online at {}", clock(at)),
-            (Some(_), Some(seen)) => format!("offline, last seen {}", time(seen).format("%Y-%m-%d %H:%M UTC")),
-            (None, Some(seen)) => Presence::at(Some(time(seen)), now, Duration::ZERO).ago_at(now).to_string(),
-            (_, None) => "the record cannot be read".to_owned(),
+        match (row.was, row.last_seen.map(time)) {
+            (Some((was, at)), _) => format!("was {} at {}", word(was).to_lowercase(), clock(at)),
+            (None, Some(seen)) => Presence::at(Some(seen), now, Duration::ZERO).ago_at(now).to_string(),
+            (None, None) => "the record cannot be read".to_owned(),
         }
     }
 
@@ -158,8 +159,13 @@ impl Page {
         clock(self.view.at)
     }
 
-    fn since(&self) -> Option<String> {
-        self.view.numbers.summary.since.map(clock)
+    fn indicator(&self) -> String {
+        let summary = &self.view.numbers.summary;
+        match (summary.known, summary.since) {
+            (Known::Live, _) => format!("As of {}", self.now()),
+            (_, Some(since)) => format!("{} {}", summary.says, clock(since)),
+            (_, None) => summary.says.clone(),
+        }
     }
 
     fn minute(&self, at: &i64) -> String {
@@ -169,6 +175,14 @@ impl Page {
     fn head_and_tail<'a>(&self, user: &'a str) -> (&'a str, &'a str) {
         let tail = user.char_indices().nth_back(TAIL - 1).filter(|_| user.chars().count() > LONG);
         tail.map_or((user, ""), |(cut, _)| user.split_at(cut))
+    }
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Online => "Online",
+        Status::Offline => "Offline",
+        _ => "Unknown",
     }
 }
 

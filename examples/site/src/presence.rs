@@ -8,7 +8,11 @@ use std::{
 
 use chrono::Utc;
 use last_seen::{AsyncWatch, Change, Roster, Settings, Status};
-use tokio::{sync::watch, task::spawn_blocking, time::{sleep, timeout}};
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 use crate::{
     history::{History, STEP, Sample},

@@ -204,15 +204,12 @@ impl Summary {
             0 => Known::Rereading,
             _ => Known::Partial,
         };
-        let online =
-            (!matches!(known, Known::Loading | Known::Outage)).then(|| state.roster.online());
+        let online = (!matches!(known, Known::Loading | Known::Outage)).then(|| state.roster.online());
         let online_last_known = state.last_known.filter(|_| known == Known::Outage);
         let total = state.servers;
         let says = match known {
             Known::Loading => "Loading…".to_owned(),
-            Known::Live if state.in_memory => {
-                "Live · in memory: only this process".to_owned()
-            }
+            Known::Live if state.in_memory => "Live · in memory: only this process".to_owned(),
             Known::Live => "Live".to_owned(),
             Known::Rereading => "Reading all users again…".to_owned(),
             Known::Partial => format!("{down} of {total} servers down since"),

@@ -69,7 +69,7 @@ function take(update) {
 
 function state() {
   if (lost) return ["reconnecting", "Reconnecting…", `last update ${clock(at)}`, "Retry now"];
-  if (paused) return ["paused", "Paused", `at ${clock(paused.at)} · ${paused.changes} changes`, "Resume"];
+  if (paused) return ["paused", "Paused", `at ${clock(paused.at)} · ${paused.changes} change${paused.changes === 1 ? "" : "s"}`, "Resume"];
   const since = numbers.since ? ` ${clock(numbers.since)}` : "";
   if (numbers.known !== "live") return [numbers.known, numbers.says + since, since && "retrying", ""];
   if (back?.until > now()) return ["live", `${numbers.says} · back after ${length(back.after)}`, "", "Pause"];
@@ -127,6 +127,12 @@ function draw(sorted) {
   say($("servers"), numbers.known === "loading" ? "–" : numbers.in_memory ? "this process" : up);
   say($("servers-note"), !down[0] ? "" : numbers.total > 1 ? `${down[0].name}: ${down[0].error}` : down[0].error);
   for (const name of ["all", "online", "offline", "unknown"]) say($(`count-${name}`), String(numbers.counts[name]));
+  const counted = [...samples, [at, numbers.online]].filter(([, count]) => count !== null);
+  const peak = counted.reduce((peak, sample) => (sample[1] > peak[1] ? sample : peak), counted[0]);
+  const first = samples[0]?.[0] ?? at;
+  say($("peak-title"), first > at - 59 * 60 ? `Peak since ${minute(first)}` : "Peak, last hour");
+  say($("peak"), String(peak?.[1] ?? "–"));
+  say($("peak-note"), peak ? `at ${minute(peak[0])}` : "");
   // Read out at most every ten seconds.
   const text = `${headline()} online`;
   if (said.text !== text && said.at < Date.now() - 10_000) {
@@ -219,8 +225,7 @@ function fill(row, shown) {
 
 function seen(shown) {
   if (!shown) return "";
-  if (shown.was?.[0] === "online") return `was online at ${clock(shown.was[1])}`;
-  if (shown.was) return `offline, last seen ${new Date(shown.last_seen * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" })}`;
+  if (shown.was) return `was ${shown.was[0]} at ${clock(shown.was[1])}`;
   return shown.last_seen === null ? "the record cannot be read" : ago(shown.last_seen);
 }
 
@@ -262,12 +267,8 @@ function plot() {
   const item = (text) => Object.assign(document.createElement("li"), { textContent: text });
   $("marks").replaceChildren(...Array.from({ length: lines + 1 }, (_, line) => item((lines - line) * step)));
   $("times").replaceChildren(...[0, 1, 2, 3, 4].map((quarter) => item(minute(from + (span * quarter) / 4))));
-  say($("span"), span === 3600 ? "hour" : `${Math.floor(span / 60)} minutes`);
+  say($("span"), span < 59 * 60 ? `${Math.floor(span / 60)} minutes` : "hour");
   $("legend").hidden = !paths.band;
-  const peak = samples.reduce((peak, sample) => ((sample[1] ?? -1) > (peak?.[1] ?? -1) ? sample : peak));
-  say($("peak-title"), span === 3600 ? "Peak, last hour" : `Peak since ${minute(samples[0][0])}`);
-  say($("peak"), String(peak[1] ?? "–"));
-  say($("peak-note"), peak[1] === null ? "" : `at ${minute(peak[0])}`);
   read();
 }
 
@@ -310,7 +311,8 @@ grid.onkeydown = (event) => {
 // --- Pointer and keys --------------------------------------------------------
 
 function pause(by) {
-  if (numbers?.known === "live" && !lost && !paused) paused = { at: Math.floor(now()), changes: 0, by };
+  if (numbers?.known !== "live" || lost || paused) return;
+  paused = { at: Math.floor(now()), changes: 0, by };
   tick();
 }
 
@@ -321,8 +323,13 @@ function resume(by) {
   tick();
 }
 
-$("users").onpointerenter = (event) => event.pointerType === "mouse" && pause("pointer");
-$("users").onpointerleave = () => resume("pointer");
+// Rows that move away from under the mouse have not been left.
+document.onpointermove = (event) => {
+  if (event.pointerType !== "mouse") return;
+  if (event.target.closest("#users")) pause("pointer");
+  else resume("pointer");
+};
+document.documentElement.onpointerleave = () => resume("pointer");
 $("act").onclick = () => (lost ? connect() : paused ? resume() : pause("button"));
 $("filter").onsubmit = (event) => event.preventDefault();
 $("q").oninput = () => {

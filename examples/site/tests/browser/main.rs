@@ -133,7 +133,10 @@ fn what_is_typed_is_checked_and_a_post_from_elsewhere_is_refused() {
     assert!(!page.contains("<b>alice"), "{page}");
     assert!(page.to_lowercase().contains("cache-control: no-store"), "{page}");
     let refused = site.get("/?sort=size");
-    assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("sort: unknown variant `size`"), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 400 ") && refused.contains("sort: unknown variant `size`"),
+        "{refused}"
+    );
     let policy = "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self';";
     assert!(page.to_lowercase().contains(policy), "{page}");
     assert!(!page.contains("<script>") && !page.contains("style="), "{page}");

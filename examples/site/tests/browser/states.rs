@@ -63,7 +63,8 @@ async fn an_outage_turns_everything_unknown_and_keeps_what_was_known_with_its_ti
 async fn one_of_two_servers_takes_only_its_users_along() {
     let (stays, mut goes) = (Memcached::start(), Memcached::start());
     let servers = format!("{},{}", stays.address(), goes.address());
-    let tracker = last_seen::Tracker::new(stays.settings().with_servers([stays.address(), goes.address()])).unwrap();
+    let tracker =
+        last_seen::Tracker::new(stays.settings().with_servers([stays.address(), goes.address()])).unwrap();
     let users: Vec<String> = (0..20).map(|user| format!("user{user:02}")).collect();
     users.iter().for_each(|user| tracker.seen(user).unwrap());
     let (lost, kept): (Vec<&String>, Vec<&String>) =
@@ -138,7 +139,9 @@ async fn a_site_that_starts_in_an_outage_says_what_to_look_at() {
     window.says("#indicator", "memcached is down since …").await;
     window.says("#online", "unknown").await;
     window.says("#online-note", "no server has answered yet").await;
-    window.says("#empty", "No server has answered yet, so nobody is known. Is memcached running there?…").await;
+    window
+        .says("#empty", "No server has answered yet, so nobody is known. Is memcached running there?…")
+        .await;
     is_accessible(&window).await;
     memcached.restart();
     window.says("#indicator", "Live…").await;
@@ -174,7 +177,9 @@ async fn a_first_start_says_what_to_do_next() {
     window.open(&site.url("/")).await;
     window.says("#indicator", "Live · in memory: only this process").await;
     window.says("#servers", "this process").await;
-    window.says("#empty", "Nobody has been seen yet. Sign in above; to see whom other programs record, start …").await;
+    window
+        .says("#empty", "Nobody has been seen yet. Sign in above; to see whom other programs record, start …")
+        .await;
     is_accessible(&window).await;
     window.sign_in("alice").await;
     window.lists(&["alice"]).await;
@@ -204,7 +209,7 @@ async fn rows_stand_still_under_the_pointer_and_what_is_paused_says_so() {
     window.point_at("#users", 0.2).await;
     window.says("#indicator", "Paused").await;
     tracker.seen("bob").unwrap();
-    let changes = |note: &serde_json::Value| note.as_str().unwrap().ends_with(" · 1 changes");
+    let changes = |note: &serde_json::Value| note.as_str().unwrap().ends_with(" · 1 change");
     window.until("a change", "return document.getElementById('note').textContent", changes).await;
     window.lists(&["alice"]).await;
     assert_eq!(window.text_of("#online").await, "1");

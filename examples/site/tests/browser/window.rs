@@ -98,7 +98,8 @@ impl Window {
     /// Waits until the table has this row; the page is not loaded again. Of the last cell the beginning counts: a time may
     /// follow.
     pub async fn shows(&self, user: &str, status: &str, seen: &str) {
-        let row = |row: &Value| row[0] == user && row[1] == status && row[2].as_str().unwrap().starts_with(seen);
+        let row =
+            |row: &Value| row[0] == user && row[1] == status && row[2].as_str().unwrap().starts_with(seen);
         let wanted = format!("{user} {status} {seen}");
         self.until(&wanted, TABLE, |rows| rows.as_array().unwrap().iter().any(row)).await;
     }
@@ -223,6 +224,11 @@ impl Window {
         self.devtools("Emulation.setEmulatedMedia", media).await;
     }
 
+    /// As on paper.
+    pub async fn print(&self) {
+        self.devtools("Emulation.setEmulatedMedia", json!({ "media": "print" })).await;
+    }
+
     /// Whether nothing stands out to the side.
     pub async fn fits(&self) -> bool {
         let script = "return document.documentElement.scrollWidth <= innerWidth";
@@ -259,7 +265,8 @@ const TABLE: &str = "return Array.from(document.querySelectorAll('#users tr:not(
 fn axe() -> String {
     let given = std::env::var_os("LAST_SEEN_INTEROP_CACHE").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-    let usual = || std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("last-seen-interop");
+    let usual =
+        || std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("last-seen-interop");
     let script = given.unwrap_or_else(usual).join("node/node_modules/axe-core/axe.min.js");
     std::fs::read_to_string(&script)
         .unwrap_or_else(|error| panic!("{} ({error}): run tests/interop/install", script.display()))
