@@ -99,15 +99,22 @@ impl Page {
     }
 
     /// Value, word, count and whether it is chosen.
-    fn chips(&self) -> [(&'static str, &'static str, usize, bool); 4] {
-        let counts = self.view.numbers.counts;
+    fn chips(&self) -> [(&'static str, &'static str, String, bool); 4] {
+        let (counts, summary) = (self.view.numbers.counts, &self.view.numbers.summary);
         [
             ("all", "All", counts.all, Show::All),
             ("online", "Online", counts.online, Show::Online),
             ("offline", "Offline", counts.offline, Show::Offline),
             ("unknown", "Unknown", counts.unknown, Show::Unknown),
         ]
-        .map(|(value, word, count, show)| (value, word, count, self.query.show == show))
+        .map(|(value, word, count, show)| {
+            let count = match show {
+                Show::Online | Show::Offline if summary.online.is_none() => "?".to_owned(),
+                Show::Online | Show::Offline if !summary.complete => format!("≥ {count}"),
+                _ => count.to_string(),
+            };
+            (value, word, count, self.query.show == show)
+        })
     }
 
     /// Value, word and whether it is chosen.

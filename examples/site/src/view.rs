@@ -316,9 +316,9 @@ impl Numbers {
             }
             (_, Show::All) if q.is_empty() => "Nobody was seen within the last day.".to_owned(),
             (_, Show::All) => format!("No user matches “{q}”."),
-            (_, Show::Online) if q.is_empty() => format!("Nobody is online, as far as is known.{unknown}"),
-            (_, Show::Offline) if q.is_empty() => format!("Nobody is offline, as far as is known.{unknown}"),
+            (Known::Live, show) if q.is_empty() && counts.unknown == 0 => format!("Nobody is {}.", show.word()),
             (_, Show::Unknown) if q.is_empty() => "Nobody is unknown.".to_owned(),
+            (_, show) if q.is_empty() => format!("Nobody is known to be {}.{unknown}", show.word()),
             _ => format!("No user who is {} matches “{q}”.", query.show.word()),
         })
     }

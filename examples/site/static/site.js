@@ -126,7 +126,10 @@ function draw(sorted) {
   const up = `${numbers.total - down.length} of ${numbers.total} up`;
   say($("servers"), numbers.known === "loading" ? "–" : numbers.in_memory ? "this process" : up);
   say($("servers-note"), !down[0] ? "" : numbers.total > 1 ? `${down[0].name}: ${down[0].error}` : down[0].error);
-  for (const name of ["all", "online", "offline", "unknown"]) say($(`count-${name}`), String(numbers.counts[name]));
+  for (const [name, count] of Object.entries(numbers.counts)) {
+    const sure = numbers.complete || name === "all" || name === "unknown";
+    say($(`count-${name}`), sure ? String(count) : numbers.online === null ? "?" : `≥ ${count}`);
+  }
   const counted = [...samples, [at, numbers.online]].filter(([, count]) => count !== null);
   const peak = counted.reduce((peak, sample) => (sample[1] > peak[1] ? sample : peak), counted[0]);
   const first = samples[0]?.[0] ?? at;

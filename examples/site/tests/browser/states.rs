@@ -40,6 +40,10 @@ async fn an_outage_turns_everything_unknown_and_keeps_what_was_known_with_its_ti
     window.says("#servers", "0 of 1 up").await;
     assert_ne!(window.text_of("#servers-note").await, "");
     window.says("#count-unknown", "2").await;
+    window.says("#count-online", "?").await;
+    window.click("label:has([value=online])").await;
+    window.says("#empty", "Nobody is known to be online. 2 are unknown.").await;
+    window.click("label:has([value=all])").await;
     for user in ["alice", "bob"] {
         window.shows(user, "Unknown", "was online at ").await;
     }
@@ -48,7 +52,7 @@ async fn an_outage_turns_everything_unknown_and_keeps_what_was_known_with_its_ti
     // Who opens the page now is told the same, also by a page without scripts.
     let page = site.get("/");
     assert!(page.contains(r#"<dd id="online">unknown</dd>"#) && page.contains("was online at"), "{page}");
-    assert!(!page.contains("class=\"online\""), "{page}");
+    assert!(!page.contains("class=\"online\"") && page.contains(r#"<b id="count-online">?</b>"#), "{page}");
 
     memcached.restart();
     window.says("#indicator", "Live · back after …").await;
@@ -81,6 +85,8 @@ async fn one_of_two_servers_takes_only_its_users_along() {
     window.says("#indicator", "1 of 2 servers down since …").await;
     window.says("#online", &format!("≥ {}", kept.len())).await;
     window.says("#online-note", &format!("{} unknown", lost.len())).await;
+    window.says("#count-online", &format!("≥ {}", kept.len())).await;
+    window.says("#count-offline", "≥ 0").await;
     window.says("#servers-note", &format!("{}: …", goes.address())).await;
     for user in &lost {
         window.shows(user, "Unknown", "was online at ").await;
