@@ -10,7 +10,8 @@ use tokio::{
 
 use crate::{
     Site,
-    view::{Query, Update, View},
+    query::Query,
+    view::{Update, View},
 };
 
 /// A page is sent what has changed at most so often.

@@ -12,6 +12,7 @@ mod page;
 mod pages;
 mod plot;
 mod presence;
+mod query;
 mod session;
 #[path = "../../axum/src/shutdown.rs"]
 mod shutdown;

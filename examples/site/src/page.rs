@@ -11,7 +11,8 @@ use last_seen::{
 use crate::{
     history::SPAN,
     plot::Plot,
-    view::{Counted, Known, Query, Row, Show, Sort, View},
+    query::{Query, Show, Sort},
+    view::{Counted, Known, Row, View},
 };
 
 /// A name is cut in the middle, since ends tell names apart: so much of the end stays.

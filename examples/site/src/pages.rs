@@ -19,8 +19,8 @@ use crate::{
     feed::Feed,
     page::Page,
     plot::Plot,
+    query::Query,
     session::{self, User},
-    view::Query,
 };
 
 impl Site {

@@ -16,7 +16,8 @@ use tokio::{
 
 use crate::{
     history::{History, STEP, Sample},
-    view::{Counted, Query, Summary, View},
+    query::Query,
+    view::{Counted, Summary, View},
 };
 
 #[derive(Debug)]
