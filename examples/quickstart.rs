@@ -6,12 +6,22 @@ use chrono::{TimeDelta, Utc};
 use last_seen::{Settings, Tracker};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tracker = match std::env::var_os("LAST_SEEN_SERVERS") {
-        Some(_) => Tracker::from_env()?,
-        None => Tracker::in_memory(),
+    let settings = match std::env::var_os("LAST_SEEN_SERVERS") {
+        Some(_) => Settings::from_env()?,
+        None => Settings::default().with_servers(["memory:"]),
     };
+    // A prefix of its own: on a shared memcached these are not the site's users.
+    let tracker = Tracker::new(settings.with_key_prefix("quickstart_seen_"))?;
     println!("records are kept in {}\n", tracker.settings().servers().join(", "));
+    let told = story(&tracker);
+    // Nothing stays behind, also if a server failed in the middle of it.
+    for user in ["alice", "bob", "carol"] {
+        tracker.forget(user)?;
+    }
+    told
+}
 
+fn story(tracker: &Tracker) -> Result<(), Box<dyn std::error::Error>> {
     // Request code: one line.
     tracker.seen("alice")?;
     if let Some(at) = tracker.last_seen("alice")? {
@@ -22,12 +32,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A page of users, in one round trip.
     tracker.seen_at("bob", Utc::now() - TimeDelta::minutes(42))?;
     tracker.forget("carol")?;
-    page(&tracker, &["alice", "bob", "carol", "Dave Smith"]);
+    page(tracker, &["alice", "bob", "carol", "Dave Smith"]);
 
     // Sign-out ends "online" at once and keeps last seen.
     tracker.sign_out("alice")?;
     println!("alice signs out");
-    page(&tracker, &["alice"]);
+    page(tracker, &["alice"]);
 
     // Settings come from any format that serde knows; examples/last-seen.toml has them all.
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/last-seen.toml");

@@ -401,7 +401,7 @@ mod tests {
             match u.arbitrary()? {
                 true => ledger.listed(world.list()),
                 false => {
-                    world.log.iter().for_each(|(user, hint)| assert!(ledger.enqueue(user, *hint, start)))
+                    world.log.iter().for_each(|(user, hint)| assert!(ledger.enqueue(user, *hint, start)));
                 }
             }
             for _ in 0..3 {

@@ -1,20 +1,34 @@
 //! Runs an example to its end.
 
 use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
     path::Path,
     process::{Command, Stdio},
 };
 
 use crate::Memcached;
 
-/// In process, and on a memcached that holds a record of somebody else.
+/// In process, and on a memcached whose site has users of the same names. Their records stay as they are, and no other
+/// remains.
 #[track_caller]
 pub fn on_both_stores(program: &Path, check: impl Fn(&str)) {
     run(program, &[], &check);
     let memcached = Memcached::start();
-    memcached.set("seen_stranger", 0, b"1795486388");
+    let users = ["alice", "bob", "carol"].map(|user| format!("seen_{user}"));
+    users.iter().for_each(|key| memcached.set(key, 0, b"1795486388"));
     run(program, &[("LAST_SEEN_SERVERS", &memcached.address())], &check);
-    assert!(memcached.raw("get seen_stranger").contains("1795486388"), "the stranger's record is gone");
+    for key in &users {
+        assert!(memcached.raw(format!("get {key}")).contains("\r\n1795486388\r\n"), "{key} was changed");
+    }
+    // But for tombstones, which hold no name.
+    let mut stream = TcpStream::connect(memcached.place()).unwrap();
+    stream.write_all(b"lru_crawler metadump hash\r\n").unwrap();
+    let lines = BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| line != "END");
+    let keys = lines.filter_map(|line| Some(line.strip_prefix("key=")?.split(' ').next()?.to_owned()));
+    let mut keys: Vec<String> = keys.filter(|key| !key.starts_with("gone%3A")).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, users);
 }
 
 #[track_caller]

@@ -3,15 +3,22 @@
 //! With `LAST_SEEN_SERVERS=127.0.0.1:11211` the records are in memcached, and the page shows everyone who is seen by any
 //! other program that shares it, those of a Django site among them (`LAST_SEEN_FORMAT=django`,
 //! `LAST_SEEN_KEY_PREFIX=:1:seen_` and `LAST_SEEN_TIME_ZONE`). Stop memcached, and the page says that it does not know.
+//! With `SITE_HISTORY=FILE` the plot outlives a restart of the site.
 
-mod board;
+mod feed;
 mod guard;
+mod history;
+mod page;
 mod pages;
+mod plot;
+mod presence;
+mod query;
 mod session;
 #[path = "../../axum/src/shutdown.rs"]
 mod shutdown;
+mod view;
 
-use std::{sync::Arc, thread};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -21,13 +28,13 @@ use axum::{
 };
 use last_seen::{AsyncTracker, Recorder, SeenLayer, Tracker};
 
-use board::Board;
+use presence::PresenceState;
 use session::User;
 
 #[derive(Clone)]
 struct Site {
     tracker: AsyncTracker,
-    board: Arc<Board>,
+    presence: Arc<PresenceState>,
 }
 
 #[tokio::main]
@@ -37,12 +44,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => Tracker::in_memory(),
     };
     let recorder = Recorder::new(tracker.clone());
-    let board = Arc::new(Board::new(tracker.settings().online_timeout()));
-    thread::spawn({
-        let (board, tracker) = (board.clone(), tracker.clone());
-        move || board.follow(&tracker)
+    let history = std::env::var_os("SITE_HISTORY").map(Into::into);
+    let presence = Arc::new(PresenceState::new(tracker.settings(), history)?);
+    let site = Site { tracker: tracker.into(), presence: presence.clone() };
+    let watch = site.tracker.watch().await?;
+    tokio::spawn({
+        let presence = presence.clone();
+        async move { presence.follow(watch).await }
     });
-    let site = Site { tracker: tracker.into(), board: board.clone() };
     let app = Router::new()
         .route("/", get(pages::home))
         .route("/sign-in", post(pages::sign_in))
@@ -55,6 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/site.css", get(pages::style))
         .route("/site.js", get(pages::script))
         .route("/favicon.svg", get(pages::icon))
+        .route("/favicon-unknown.svg", get(pages::icon_of_unknown))
         .layer(middleware::from_fn(session::authenticate))
         .layer(middleware::from_fn(guard::protect))
         .with_state(site);
@@ -62,7 +72,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}/", listener.local_addr()?);
-    let end_events = async { board.close() };
+    let end_events = async { presence.close() };
     shutdown::serve(listener, app, end_events).await?;
     // Writes what is queued, and blocks while it does.
     if let Err(error) = tokio::task::spawn_blocking(move || recorder.close()).await? {

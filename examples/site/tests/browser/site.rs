@@ -17,14 +17,36 @@ pub struct Site {
 impl Site {
     #[track_caller]
     pub fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_at("127.0.0.1:0", variables)
+    }
+
+    #[track_caller]
+    fn start_at(address: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_site"));
-        command.arg("127.0.0.1:0").envs(variables.iter().copied()).stdout(Stdio::piped());
+        command.arg(address).envs(variables.iter().copied()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address =
             line.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix('/'));
         Self { address: address.unwrap_or_else(|| panic!("{line:?}")).to_owned(), child }
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts again in the same place.
+    #[track_caller]
+    pub fn restart(&mut self, variables: &[(&str, &str)]) {
+        self.kill();
+        *self = Self::start_at(&self.address, variables);
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
     }
 
     pub fn url(&self, path: &str) -> String {
