@@ -72,7 +72,7 @@ recipes! {
     /// * Shutdown: as in the recipe [`axum`](mod@crate::recipes::axum).
     axum_login, "axum_login.rs";
 
-    /// Records users of bare tower-sessions, and whatever else has to be awaited.
+    /// Records users of bare tower-sessions: the way for every site whose user has to be awaited.
     ///
     /// * User: a value in the session, which is read with `await`: so a middleware of its own in place of `SeenLayer`, whose
     ///   `identify` is not async.

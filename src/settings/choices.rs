@@ -40,7 +40,7 @@ macro_rules! choices {
 }
 
 choices! {
-    /// Selects how times are written. Reading takes every form, whatever is set here.
+    /// Selects how times are written. Every form is read, independent of this.
     ///
     /// ```
     /// use last_seen::{Format, Settings};
