@@ -87,7 +87,7 @@ fn list(servers: &str) {
     let online = match tracker.online_users().and_then(|online| online.complete()) {
         Ok(online) => online,
         Err(error) => {
-            return println!("failed after {:.1?}: {}", started.elapsed(), last_seen_tests::chain(&error));
+            return println!("failed after {:.1?}: {}", started.elapsed(), error);
         }
     };
     let took = started.elapsed();

@@ -70,7 +70,7 @@ impl AsyncTracker {
     /// Returns the errors of [`seen`](Self::seen), and [`Error::InvalidTime`](crate::Error::InvalidTime) if `at` is not in the
     /// years 1970 to 9999.
     pub fn seen_at(&self, user: impl Display, at: DateTime<Utc>) -> impl Future<Output = Result<()>> + Send {
-        // Here and below: the user is not kept across a wait, so that the future is Send whatever it is.
+        // Here and below: the user is not kept across a wait, so that the future is Send of any type.
         let key = self.tracker.key(user);
         async move { self.tracker.seen_on::<Tokio>(key?, at).await }
     }

@@ -81,7 +81,7 @@ impl KeyBuffer {
         } else if written.is_err() {
             "its Display failed".to_owned()
         } else if name.is_empty() {
-            "empty".to_owned()
+            "must not be empty".to_owned()
         } else if let Some(at) = name.bytes().position(|byte| !is_key_byte(byte)) {
             match name.as_bytes()[at] {
                 b' ' => format!("contains a space at byte {at}; {HINT}"),

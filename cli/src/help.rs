@@ -88,7 +88,7 @@ fn example() -> Option<String> {
     after.lines().skip_while(|line| *line != "Examples:").nth(1).map(|line| line.trim().to_owned())
 }
 
-/// The manual page, or that of one command.
+/// The manual page, or the page of one command.
 pub(crate) fn man(of: Option<&str>, out: &mut Out) -> u8 {
     let whole = args::command();
     let page = match of {

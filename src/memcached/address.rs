@@ -12,7 +12,7 @@ use super::{
     resolver::{Lookup, Resolver},
 };
 use crate::{
-    error::SettingsError,
+    error::{IoText, SettingsError},
     settings::{Login, Password, Place, Server},
 };
 
@@ -39,7 +39,11 @@ impl Address {
     pub(super) fn new(server: &Server, lookup: &Lookup, intervals: Intervals) -> Result<Self, SettingsError> {
         if let Some(Login { password: Password::File(path), .. }) = &server.login {
             read_password(path).map_err(|error| {
-                SettingsError::new("servers", format!("password_file={}", path.display()), error.to_string())
+                SettingsError::new(
+                    "servers",
+                    format!("password_file={}", path.display()),
+                    format!("cannot read the file: {}", IoText(&error)),
+                )
             })?;
         }
         let target = match &server.place {

@@ -134,7 +134,7 @@ impl<L: Link> Connection<L> {
     ) -> Result<(), Broken> {
         if self.used && !exchange.repeatable() {
             let open = self.link.check_open().await;
-            // Nothing was sent yet, so the exchange may run on a new connection, whatever the error is.
+            // Nothing was sent yet, so the exchange may run on a new connection, after any error.
             open.map_err(|error| Broken { stale: true, cause: error.into() })?;
         }
         let sent = self.write(exchange, deadline).await;

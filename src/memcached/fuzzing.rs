@@ -6,7 +6,7 @@ use super::{
 };
 use crate::record::{Key, Keys, Value};
 
-/// The first byte says what was asked and in pieces of what size the rest comes. What is told must not depend on the
+/// The first byte says what was asked and in pieces of what size the rest comes. The callbacks must not depend on the
 /// pieces, and nobody is answered twice.
 pub fn answers(bytes: &[u8]) {
     let [choice, answer @ ..] = bytes else { return };
@@ -15,7 +15,7 @@ pub fn answers(bytes: &[u8]) {
     assert_eq!(answers_in(*choice, answer, piece), whole, "in pieces of {piece}");
 }
 
-/// What is told, and how it ends.
+/// Returns the callbacks, and how the exchange ends.
 fn answers_in(choice: u8, answer: &[u8], piece: usize) -> (Vec<String>, String) {
     let keys = Keys::new("seen_", 0..4);
     let places = [0, 1, 2, 3];

@@ -1,6 +1,7 @@
 //! TLS by rustls with ring. The only module that builds rustls' configuration, from the files that the settings name.
 
 use std::{
+    fmt::Display,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -82,7 +83,8 @@ fn modified(tls: &Tls) -> Vec<Option<SystemTime>> {
 fn load(tls: &Tls) -> Result<ClientConfig, SettingsError> {
     // The provider is named, because rustls panics if a program depends on several providers and none is chosen.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let refuse = |setting: &str, path: &Path, reason: String| {
+    let refuse = |setting: &str, path: &Path, error: &dyn Display| {
+        let reason = format!("cannot use the file: {error}");
         SettingsError::new("servers", format!("{setting}={}", path.display()), reason)
     };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -90,8 +92,8 @@ fn load(tls: &Tls) -> Result<ClientConfig, SettingsError> {
     let mut roots = RootCertStore::empty();
     match &tls.ca {
         Some(path) => {
-            for certificate in certificates(path).map_err(|error| refuse("ca", path, error.to_string()))? {
-                roots.add(certificate).map_err(|error| refuse("ca", path, error.to_string()))?;
+            for certificate in certificates(path).map_err(|error| refuse("ca", path, &error))? {
+                roots.add(certificate).map_err(|error| refuse("ca", path, &error))?;
             }
         }
         None => {
@@ -102,11 +104,10 @@ fn load(tls: &Tls) -> Result<ClientConfig, SettingsError> {
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
-            let chain = certificates(cert).map_err(|error| refuse("cert", cert, error.to_string()))?;
-            let secret =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| refuse("key", key, error.to_string()))?;
+            let chain = certificates(cert).map_err(|error| refuse("cert", cert, &error))?;
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| refuse("key", key, &error))?;
             let config = builder.with_client_auth_cert(chain, secret);
-            config.map_err(|error| refuse("cert", cert, error.to_string()))?
+            config.map_err(|error| refuse("cert", cert, &error))?
         }
     };
     // memcached with `ssl_verify_mode=2` refuses two of three resumed TLS sessions.

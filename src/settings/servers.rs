@@ -206,7 +206,7 @@ impl Options {
         options.tls.identity = match (cert, key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some((cert, key)),
-            _ => return Err("\"cert\" and \"key\" go together".to_owned()),
+            _ => return Err("\"cert\" and \"key\" must be given together".to_owned()),
         };
         Ok(options)
     }

@@ -106,7 +106,7 @@ impl Pace {
         }
     }
 
-    /// Records that a line of the log came, whatever it says.
+    /// Records that a line of the log came, with any content.
     pub(super) fn line_received(&mut self, now: Instant) {
         (self.last_line, self.heartbeats) = (now, 0);
         self.uncounted.get_or_insert(now);

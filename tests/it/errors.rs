@@ -1,6 +1,9 @@
 //! What a program can ask of an error, and how an error and the other answers serialize.
 
-use std::io::{Read, Write};
+use std::{
+    fmt::Write as _,
+    io::{Read, Write},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use last_seen::{Error, Recorder, Settings, Tracker};
@@ -126,3 +129,113 @@ fn what_a_recorder_and_a_restore_did_serializes() {
     });
     assert_eq!(json(&recorder.stats()), expected);
 }
+
+/// Every kind of error as a reader sees it, with where it comes from. What differs from run to run is replaced.
+#[test]
+fn each_error_says_what_failed_on_what_and_what_to_do() {
+    let mut table = String::new();
+    let mut row = |from: &str, error: &dyn std::fmt::Display| {
+        writeln!(table, "{from}\n    {error}").unwrap();
+    };
+    let memory = Tracker::in_memory();
+    for user in ["", "Alice Smith", "bell\u{7}", &"x".repeat(300)] {
+        row(&format!("seen({:?})", &user[..user.len().min(12)]), &memory.seen(user).unwrap_err());
+    }
+    row("seen_at(1969)", &memory.seen_at("alice", DateTime::UNIX_EPOCH - TimeDelta::days(1)).unwrap_err());
+    for file in SETTINGS {
+        let error = toml::from_str::<Settings>(file).map_err(|error| error.message().to_owned());
+        let error =
+            error.and_then(|settings| Tracker::new(settings).map(drop).map_err(|error| error.to_string()));
+        row(file, &error.unwrap_err());
+    }
+
+    let memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    let hidden = |error: Error, server: &str| error.to_string().replace(server, "SERVER");
+    for value in ["", "soon"] {
+        memcached.set("seen_alice", 0, value.as_bytes());
+        row(&format!("the value {value:?}"), &tracker.last_seen("alice").unwrap_err());
+    }
+    tracker.seen_at("alice", Utc::now() + TimeDelta::hours(1)).unwrap();
+    let ahead = tracker.last_seen("alice").unwrap_err().to_string();
+    let (before, after) = ahead.split_once(": ").unwrap();
+    let after = &after[after.find(" s in").unwrap()..];
+    row("a record that is an hour ahead", &format!("{before}: TIME is 3600{after}"));
+
+    let down = Tracker::connect("127.0.0.1:1").unwrap();
+    row("nobody listens", &down.seen("alice").unwrap_err());
+    let open = |error: &Error| error.to_string().contains("not retried");
+    let error = last_seen_tests::eventually(|| down.seen("alice").err().filter(open));
+    row("the circuit is open", &error);
+    let socket = Tracker::connect("unix:/nowhere/memcached.sock").unwrap();
+    row("a socket that is not there", &socket.seen("alice").unwrap_err());
+    let silent = Fake::start(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
+    let error = Tracker::connect(&silent.address()).unwrap().seen("alice").unwrap_err();
+    row("a server that does not answer", &hidden(error, &silent.address()));
+    for answer in
+        ["SERVER_ERROR out of memory storing object\r\n", "ERROR\r\n", "HTTP/1.1 400 Bad Request\r\n"]
+    {
+        let fake = Fake::start(move |mut stream| {
+            let _ = stream.read(&mut [0; 200]);
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        let error = Tracker::connect(&fake.address()).unwrap().seen("alice").unwrap_err();
+        row(&format!("the answer {answer:?}"), &hidden(error, &fake.address()));
+    }
+
+    let recorder = Recorder::new(Tracker::in_memory());
+    recorder.close().unwrap();
+    row("flush() after close()", &recorder.flush().unwrap_err());
+
+    let golden = last_seen_tests::root().join("tests/it/errors.txt");
+    if std::env::var_os("LAST_SEEN_GOLDEN").is_some() {
+        std::fs::write(&golden, &table).unwrap();
+    }
+    assert_eq!(table, std::fs::read_to_string(golden).unwrap(), "LAST_SEEN_GOLDEN=1 writes the file again");
+}
+
+const SETTINGS: &[&str] = &[
+    "online_timeout = 0",
+    "online_timeout = \"1500ms\"",
+    "online_timeout = \"8d\"",
+    "online_timeout = \"soon\"",
+    "last_seen_timeout = \"9y\"",
+    "server_timeout = 100",
+    "server_timeout = 0",
+    "max_connections = 0",
+    "max_connections = \"many\"",
+    "flush_interval = \"1h\"",
+    "recorder_capacity = 0",
+    "key_prefix = \"\"",
+    "key_prefix = \"a b\"",
+    "key_prefix = 7",
+    "format = \"pickle\"",
+    "sharding = \"modula\"",
+    "time_zone = \"Mars/Phobos\"",
+    "servers = 7",
+    "servers = []",
+    "servers = \"memory:,cache1\"",
+    "servers = \"cache1,cache1:11211\"",
+    "servers = \"cache1:port\"",
+    "servers = \"cache1:65536\"",
+    "servers = \":11211\"",
+    "servers = \"a b\"",
+    "servers = \"::1\"",
+    "servers = \"[::1\"",
+    "servers = \"[::1]11211\"",
+    "servers = \"[cache1]\"",
+    "servers = \"redis://cache1\"",
+    "servers = \"unix:memcached.sock\"",
+    "servers = \"cache1?weight=0\"",
+    "servers = \"cache1?wait=1\"",
+    "servers = \"cache1?ca=/ca.pem\"",
+    "servers = \"cache1?password_file=/secret\"",
+    "servers = \"memcache://site@cache1\"",
+    "servers = \"memcache://site:geheim@cache1?password_file=/secret\"",
+    "servers = \"memcache://:geheim@cache1\"",
+    "servers = \"memcache://si%2te:geheim@cache1\"",
+    "servers = \"memcache://site@cache1?password_file=/nowhere/secret\"",
+    "servers = \"tls://cache1?cert=/cert.pem\"",
+    "servers = \"tls://cache1?ca=/nowhere/ca.pem\"",
+    "servers = \"tls://cache1?server_name=a_b!\"",
+];

@@ -1,4 +1,4 @@
-//! Whatever is wrong: one sentence, an exit code, no backtrace.
+//! Every mistake: one sentence, an exit code, no backtrace.
 
 use last_seen_tests::Memcached;
 

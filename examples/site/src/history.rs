@@ -65,7 +65,7 @@ impl History {
     }
 }
 
-/// `1795721400 40`; `?` for what was not known, and a `+` behind what was incomplete.
+/// `1795721400 40`; `?` for what was unknown, and a `+` behind what was incomplete.
 fn line(Sample(at, count, complete): &Sample) -> String {
     let count = count.map_or("?".to_owned(), |count| count.to_string());
     format!("{at} {count}{}\n", if *complete { "" } else { "+" })

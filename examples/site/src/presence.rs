@@ -89,7 +89,7 @@ impl PresenceState {
         *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Waits until the watch has told that of the user, for a second at most: the next page shows it.
+    /// Waits until the watch has reported the user, for a second at most: the next page shows it.
     pub(crate) async fn wait_for(&self, user: &str, status: Status) {
         let is_so = || self.read().roster.get(user).is_some_and(|user| user.status == status);
         let told = async {
@@ -99,7 +99,7 @@ impl PresenceState {
         let _ = timeout(Duration::from_secs(1), told).await;
     }
 
-    /// Follows who comes and goes: one watch, whatever the number of open pages.
+    /// Follows who comes and goes: one watch for all open pages.
     pub(crate) async fn follow(&self, mut watch: AsyncWatch) {
         loop {
             let now = Utc::now();

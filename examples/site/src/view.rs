@@ -57,7 +57,7 @@ pub(crate) struct Summary {
     pub(crate) online_last_known: Option<Counted>,
     /// Whether nobody is missing from `online`.
     pub(crate) complete: bool,
-    /// The state in words, and since when it is that of an outage.
+    /// The state in words; during an outage, since when.
     pub(crate) says: String,
     pub(crate) since: Option<i64>,
 }

@@ -3,7 +3,7 @@
 const PAGE = 50;
 const WORDS = { online: "Online", offline: "Offline", unknown: "Unknown" };
 const RANK = { online: 0, unknown: 1, offline: 2 };
-// A page that hears nothing for so long has lost the site: it is told something every five seconds.
+// The site sends something every five seconds. After this much silence it is unavailable.
 const SILENCE = 12_000;
 
 const $ = (id) => document.getElementById(id);
@@ -56,7 +56,7 @@ function take(update) {
   if (update.known) {
     if (numbers?.since && !update.since) back = { until: at + 5, after: at - numbers.since };
     numbers = update;
-    // What is not known any more is not shown as if it were.
+    // What is unknown now is not shown as if it were known.
     if (numbers.known !== "live") paused = null;
   }
   if (paused) paused.changes += (update.rows?.length ?? 0) + (update.removed?.length ?? 0);

@@ -79,7 +79,7 @@ fn fixed(east: i64) -> Value {
 }
 
 fn named(key: &str) -> Result<Value> {
-    let zone = local::named(key).map_err(|_| "a time zone that is not known")?;
+    let zone = local::named(key).map_err(|_| "an unknown time zone")?;
     Ok(Value::Zone(Zone::Named(zone)))
 }
 

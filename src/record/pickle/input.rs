@@ -130,10 +130,9 @@ fn unescape(text: &[u8], escaped: fn(u8, &mut Bytes<'_>) -> Option<char>) -> Res
     let mut text = String::new();
     while let Some(byte) = bytes.next() {
         text.push(match byte {
-            b'\\' => bytes
-                .next()
-                .and_then(|escape| escaped(escape, &mut bytes))
-                .ok_or("an escape that is not known")?,
+            b'\\' => {
+                bytes.next().and_then(|escape| escaped(escape, &mut bytes)).ok_or("an unknown escape")?
+            }
             _ => char::from(byte),
         });
     }

@@ -37,7 +37,7 @@ const KEYS: [(&str, &str); 11] = [
     ("t", "times: local, UTC, age"),
     ("p, Space", "pause"),
     ("Enter", "inspect the record of the user"),
-    ("Ctrl-L", "draw everything anew"),
+    ("Ctrl-L", "redraw"),
     ("Ctrl-C", "quit, with exit code 130"),
     ("?, h", "this list"),
 ];

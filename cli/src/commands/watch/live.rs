@@ -145,7 +145,7 @@ impl Ui {
     }
 }
 
-/// Whether the name has the text in it, whatever the case.
+/// Whether the name contains the text, ignoring case.
 fn contains(name: &str, text: &str) -> bool {
     match (text.is_ascii(), name.is_ascii()) {
         _ if text.is_empty() => true,

@@ -46,7 +46,7 @@ impl Screen {
         (usize::from(columns), usize::from(lines))
     }
 
-    /// Everything is drawn anew the next time.
+    /// Makes the next frame draw everything again.
     pub(super) fn reset(&mut self) {
         // A shell has set the terminal for itself meanwhile; without the first the second does nothing.
         let _ = terminal::disable_raw_mode();

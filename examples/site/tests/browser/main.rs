@@ -1,6 +1,6 @@
 //! The site as people use it, in Debian's Chromium, on a memcached of the test's own.
 //!
-//! With `LAST_SEEN_PICTURES=docs/pictures` the screenshots of the documentation are made anew.
+//! With `LAST_SEEN_PICTURES=docs/pictures` the screenshots of the documentation are made again.
 
 #![allow(unreachable_pub, reason = "a test binary has no public API")]
 

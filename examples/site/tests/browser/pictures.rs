@@ -1,4 +1,4 @@
-//! The pictures of the README. With `LAST_SEEN_PICTURES=docs/pictures` they are made anew.
+//! The pictures of the README. With `LAST_SEEN_PICTURES=docs/pictures` they are made again.
 
 use std::{fmt::Write, path::PathBuf};
 

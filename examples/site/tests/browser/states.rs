@@ -49,7 +49,7 @@ async fn an_outage_turns_everything_unknown_and_keeps_what_was_known_with_its_ti
     }
     window.until("no number", title, |title| title == "(?) Who is online/favicon-unknown.svg").await;
     is_accessible(&window).await;
-    // Who opens the page now is told the same, also by a page without scripts.
+    // Anyone who opens the page now sees the same, also without scripts.
     let page = site.get("/");
     assert!(page.contains(r#"<dd id="online">unknown</dd>"#) && page.contains("was online at"), "{page}");
     assert!(!page.contains("class=\"online\"") && page.contains(r#"<b id="count-online">?</b>"#), "{page}");

@@ -156,7 +156,7 @@ impl Window {
         self.0.find_all(Locator::Css(css)).await.unwrap().len()
     }
 
-    /// Types into whatever has the focus.
+    /// Types into the element that has the focus.
     pub async fn press(&self, keys: &str) {
         self.0.active_element().await.unwrap().send_keys(keys).await.unwrap();
     }
