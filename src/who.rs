@@ -1,5 +1,5 @@
-//! Who is online: the list, and who comes and goes. memcached lists its items and logs what is stored by itself; both are
-//! used as they are, without an index. Nothing is written but a store of our own to a log that is silent.
+//! Who is online: a list, and a feed of changes. Neither needs an index, because memcached can list its items and can
+//! log what is stored. Nothing is written except a heartbeat while a log is silent.
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
@@ -37,7 +37,7 @@ use crate::{
 use dump::{Candidates, Listing};
 use pace::Intervals;
 
-/// So many records that cannot be read are shown.
+/// The most unreadable records that a list names.
 const UNREADABLE_MAX: usize = 100;
 
 /// A user in a list of [`online_users`](Tracker::online_users).
@@ -126,7 +126,7 @@ impl Tracker {
         let list = |server| Listing::start(server, self, self.settings().server_timeout(), until, |_| false);
         let listings: Vec<Result<Listing>> = servers.iter().map(list).collect();
         let mut online = OnlineUsers::default();
-        // As a job it can wait longer for a server than a request.
+        // This is a background job, which may wait longer for a server than a request.
         let store = self.store().with_background_timeout();
         let read = |candidates, online: &mut OnlineUsers| self.read_online(&store, candidates, online);
         if servers.is_empty() {
@@ -146,7 +146,8 @@ impl Tracker {
         Ok(online)
     }
 
-    /// Adds those candidates of a server who are online by what is stored, until it fails.
+    /// Reads the records of a server's candidates and adds those who are online. Stops at the first error of the
+    /// server.
     fn read_online(&self, store: &Store, mut candidates: Candidates, online: &mut OnlineUsers) -> Result<()> {
         let (now, prefix) = (Utc::now(), self.settings().key_prefix());
         loop {
@@ -221,13 +222,13 @@ impl Tracker {
     }
 }
 
-/// Before the random name of what is stored to try a log.
-const BEAT_PREFIX: &str = "last-seen:watch:";
+/// The key prefix of heartbeats, which test whether a log is alive. A random name follows it.
+const HEARTBEAT_PREFIX: &str = "last-seen:watch:";
 
-/// A key has 250 bytes, three times as many in URL encoding; the other fields are numbers.
+/// The longest line in bytes. A key has up to 250 bytes, or 750 in URL encoding, and the other fields are numbers.
 const MAX_LINE: usize = 2_048;
 
-/// One number of the server's `stats`; `None` if it has none of that name.
+/// Reads one number from the server's `stats`. Returns `None` if there is no number of that name.
 fn stat(connection: &mut LineConnection, name: &str) -> Result<Option<u64>> {
     connection.send("stats")?;
     let deadline = Instant::now() + connection.patience;
@@ -249,30 +250,32 @@ fn stat(connection: &mut LineConnection, name: &str) -> Result<Option<u64>> {
     }
 }
 
-/// A whole number in ASCII.
+/// Parses a whole number in ASCII.
 fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// What a key in a listing or log names.
+/// What a key in a list or log stands for.
 #[derive(Debug, PartialEq, Eq)]
 enum Name {
-    /// A user, by the whole key.
+    /// A user. The key includes the prefix.
     User(Key),
-    /// Under the prefix, and no user all the same.
+    /// A key with the prefix whose rest is not a valid user.
     Invalid,
-    /// Of some other program, or nobody's record.
+    /// A key of another program, a tombstone or a heartbeat.
     Other,
 }
 
-/// Takes the key as memcached writes it, URL-encoded. A name from there is checked as one from here.
+/// Decodes a key, which memcached writes URL-encoded, and checks it as if a caller had passed the user.
 fn name_in(encoded: &[u8], prefix: &str) -> Name {
     let mut bytes = percent_decode(encoded);
     if !prefix.bytes().all(|byte| bytes.next() == Some(byte)) {
         return Name::Other;
     }
     match String::from_utf8(bytes.collect()).map(|name| Key::new(prefix, &name)) {
-        Ok(Ok(key)) if is_tombstone(key.as_str()) || key.as_str().starts_with(BEAT_PREFIX) => Name::Other,
+        Ok(Ok(key)) if is_tombstone(key.as_str()) || key.as_str().starts_with(HEARTBEAT_PREFIX) => {
+            Name::Other
+        }
         Ok(Ok(key)) => Name::User(key),
         _ => Name::Invalid,
     }

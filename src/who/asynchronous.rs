@@ -1,4 +1,4 @@
-//! The same for async code.
+//! The list of online users and the watch, for async code.
 
 use std::{
     fmt,
@@ -30,7 +30,7 @@ impl AsyncTracker {
         task::spawn_blocking(move || tracker.online_users()).await.unwrap_or_else(|error| {
             match error.try_into_panic() {
                 Ok(panic) => panic::resume_unwind(panic),
-                // The runtime ends.
+                // The runtime is shutting down.
                 Err(error) => Err(Error::system(io::Error::other(error))),
             }
         })

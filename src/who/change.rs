@@ -1,4 +1,4 @@
-//! What a watch tells.
+//! The changes that a watch reports.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
-//! Who may be online, as a server's own crawler lists its items.
+//! Lists the users of a server who may be online, with the server's LRU crawler.
 //!
-//! Before memcached 1.6.19 a listing holds locks for as long as its reader does not read, and the whole server
-//! stands still. So a thread of its own drains it to the end, does nothing else meanwhile, and closes the
-//! connection at its deadline.
+//! Before memcached 1.6.19 the server holds locks while a client does not read its listing, and blocks all other
+//! clients. So a dedicated thread reads the listing to the end, does nothing else meanwhile, and closes the connection
+//! at the deadline.
 
 use std::{
     collections::BTreeSet,
@@ -29,22 +29,24 @@ use crate::{
     tracker::Tracker,
 };
 
-/// For one listing.
+/// The timeout of one listing.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A server counts time in whole seconds, and notes a store up to two seconds late.
+/// Tolerance for access times, in seconds: a server counts whole seconds, and records a store up to 2 s late.
 const SLACK: u64 = 5;
 
-/// An item's own bytes beside its value: the key, and what memcached keeps of it.
-const ITEM: u64 = 1_024;
+/// The most bytes of an item besides its value: the key and memcached's header.
+const MAX_ITEM_OVERHEAD: u64 = 1_024;
 
-/// Who may be online.
+/// The users who may be online.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    /// Packed: a name, and a hint if there is one, on each line, which no legal name breaks.
+    /// One line for each user: the name, then a space and the hint if there is one. Valid names contain no space and no
+    /// newline.
     text: String,
+    /// The bytes of `text` that are read.
     read: usize,
-    /// Keys with the prefix that name no user.
+    /// The number of keys with the prefix that name no user.
     skipped: u64,
 }
 
@@ -58,7 +60,7 @@ impl Candidates {
         self.text.push('\n');
     }
 
-    /// The next one; an iterator could not lend it.
+    /// Returns the next user. This is not an `Iterator`, whose items could not borrow from it.
     pub(super) fn next(&mut self) -> Option<(&str, Hint)> {
         let (line, _) = self.text[self.read..].split_once('\n')?;
         self.read += line.len() + 1;
@@ -67,29 +69,29 @@ impl Candidates {
     }
 }
 
-/// How a listing goes on beside its caller.
+/// A listing that runs on a separate thread.
 pub(super) struct Listing(Receiver<Result<Candidates>>);
 
 impl Listing {
-    /// Lists the server, on a thread of its own. While another program lists it, waits until then and asks again. `adopt`
-    /// is given each connection, and says whether nobody waits any more.
+    /// Starts to list the server on a new thread. While another program lists the server, waits and tries again, up to
+    /// `until`. Passes each connection to `register`, which returns whether the listing is no longer wanted.
     pub(super) fn start(
         server: &Remote,
         tracker: &Tracker,
-        patience: Duration,
+        timeout: Duration,
         until: Instant,
-        adopt: impl Fn(Closer) -> bool + Send + 'static,
+        register: impl Fn(Closer) -> bool + Send + 'static,
     ) -> Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let (server, tracker) = (server.clone(), tracker.clone());
         thread::Builder::new()
             .name("last-seen-dump".to_owned())
-            .spawn(move || sender.send(wait_and_dump(&server, &tracker, patience, until, adopt)))
+            .spawn(move || sender.send(wait_and_dump(&server, &tracker, timeout, until, register)))
             .map_err(Error::no_thread)?;
         Ok(Self(receiver))
     }
 
-    /// What is known without asking.
+    /// Returns a listing that has ended with these candidates.
     pub(super) fn done(candidates: Candidates) -> Self {
         let (sender, receiver) = mpsc::channel();
         let _ = sender.send(Ok(candidates));
@@ -100,7 +102,7 @@ impl Listing {
         self.0.recv().unwrap_or_else(|_| Err(panicked()))
     }
 
-    /// The result, if it is there.
+    /// Returns the result if the listing has ended.
     pub(super) fn result(&self) -> Option<Result<Candidates>> {
         match self.0.try_recv() {
             Ok(result) => Some(result),
@@ -110,9 +112,9 @@ impl Listing {
     }
 }
 
-enum Answer {
-    Whole(Candidates),
-    /// Another program lists.
+enum DumpResult {
+    Complete(Candidates),
+    /// Another program is listing the server.
     Busy,
 }
 
@@ -123,18 +125,18 @@ fn panicked() -> Error {
 fn wait_and_dump(
     server: &Remote,
     tracker: &Tracker,
-    patience: Duration,
+    timeout: Duration,
     until: Instant,
-    adopt: impl Fn(Closer) -> bool,
+    register: impl Fn(Closer) -> bool,
 ) -> Result<Candidates> {
     let busy = || {
         let message = "another program is listing its items";
         Error::unavailable(server.name(), io::Error::new(ErrorKind::ResourceBusy, message))
     };
-    let _turn = Turn::wait(server.name(), until).ok_or_else(busy)?;
+    let _permit = Permit::wait(server.name(), until).ok_or_else(busy)?;
     let mut pause = Duration::from_millis(50);
     loop {
-        if let Answer::Whole(candidates) = dump(server, tracker, patience, until, &adopt)? {
+        if let DumpResult::Complete(candidates) = dump(server, tracker, timeout, until, &register)? {
             if candidates.skipped > 0 {
                 let skipped = candidates.skipped;
                 tracing::debug!(server = server.name(), skipped, "keys that name no user");
@@ -153,19 +155,19 @@ fn wait_and_dump(
 fn dump(
     server: &Remote,
     tracker: &Tracker,
-    patience: Duration,
+    timeout: Duration,
     until: Instant,
-    adopt: impl Fn(Closer) -> bool,
-) -> Result<Answer> {
+    register: impl Fn(Closer) -> bool,
+) -> Result<DumpResult> {
     let (prefix, window) = (tracker.settings().key_prefix(), tracker.settings().online_timeout().as_secs());
-    let mut connection = server.connect(patience)?;
-    if adopt(connection.closer()) {
+    let mut connection = server.connect(timeout)?;
+    if register(connection.closer()) {
         return Err(connection.lost(ErrorKind::ConnectionAborted.into()));
     }
     let Some(now) = stat(&mut connection, "time")? else {
         return Err(server.refused("stats without a time"));
     };
-    // `all` in place of `hash` misses items.
+    // Use `hash`, because `all` misses items.
     connection.send("lru_crawler metadump hash")?;
     let deadline = until.min(Instant::now() + DEADLINE);
     let mut candidates = Candidates::default();
@@ -173,7 +175,7 @@ fn dump(
     loop {
         let line = match connection.line(MAX_LINE, deadline) {
             Ok(line) => line,
-            // Before 1.6.19 a second listing waits for a first that is stuck, and is not told BUSY.
+            // Before memcached 1.6.19 a second listing gets no `BUSY`, but waits for a first one that is stuck.
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 let what = if begun { "the listing did not end" } else { "the listing did not begin" };
                 return Err(timed_out(server, what));
@@ -191,15 +193,15 @@ fn dump(
                 }
             }
         } else if line == b"END" {
-            return Ok(Answer::Whole(candidates));
+            return Ok(DumpResult::Complete(candidates));
         } else if line.starts_with(b"ERROR locked") || (!begun && line.starts_with(b"BUSY")) {
-            return Ok(Answer::Busy);
+            return Ok(DumpResult::Busy);
         } else if begun || line != b"OK" {
             let words = line.to_vec();
             return Err(match (begun, &words[..]) {
                 (false, b"ERROR") => server.refused("ERROR; listing needs memcached itself, not a proxy"),
                 (false, _) => server.refused(&String::from_utf8_lossy(&words)),
-                (true, _) => garbage(server, &words),
+                (true, _) => invalid_line(server, &words),
             });
         }
         begun = true;
@@ -208,15 +210,17 @@ fn dump(
 
 struct Item<'a> {
     key: &'a [u8],
-    /// When it was stored or last read, by the server's clock.
+    /// When the item was stored or last read, by the server's clock.
     accessed: u64,
-    /// When it expires, by the server's clock; `None` for never.
+    /// When the item expires, by the server's clock; `None` for never.
     expires: Option<u64>,
+    /// The size of the whole item in bytes.
     size: u64,
 }
 
 impl<'a> Item<'a> {
-    /// `key=seen_alice exp=1795486388 la=1794881588 cas=1 fetch=no cls=1 size=79`, and more from 1.6.43.
+    /// Parses a line such as `key=seen_alice exp=1795486388 la=1794881588 cas=1 fetch=no cls=1 size=79`. memcached
+    /// 1.6.43 and later add fields.
     fn read(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ');
         let key = fields.next()?.strip_prefix(b"key=")?;
@@ -233,9 +237,10 @@ impl<'a> Item<'a> {
         Some(item)
     }
 
+    /// Returns the hint for the item, with its expiry if that is not after `end`.
     fn hint(&self, end: u64) -> Hint {
         let expires = self.expires.filter(|&at| at <= end).map_or(NEVER, u64::cast_signed);
-        Hint { large: self.size > ITEM + MAX_VALUE as u64, expires }
+        Hint { large: self.size > MAX_ITEM_OVERHEAD + MAX_VALUE as u64, expires }
     }
 }
 
@@ -244,31 +249,33 @@ fn timed_out(server: &Remote, what: &str) -> Error {
     Error::unavailable(server.name(), io::Error::new(ErrorKind::TimedOut, message))
 }
 
-fn garbage(server: &Remote, line: &[u8]) -> Error {
+fn invalid_line(server: &Remote, line: &[u8]) -> Error {
     let message = format!("not a line of a listing: {}", EscapedQuoted(&String::from_utf8_lossy(line)));
     Error::unavailable(server.name(), io::Error::new(ErrorKind::InvalidData, message))
 }
 
-/// The right to list a server: one at a time in this process.
-struct Turn(String);
+/// The permit to list a server. In this process one thread at a time has it.
+struct Permit(String);
 
-static LISTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-static ENDED: Condvar = Condvar::new();
+/// The servers that this process is listing.
+static LISTING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// Notified when a permit is returned.
+static PERMIT_RETURNED: Condvar = Condvar::new();
 
-impl Turn {
+impl Permit {
     fn wait(server: &str, deadline: Instant) -> Option<Self> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let listed = LISTED.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut listed, _) = ENDED
-            .wait_timeout_while(listed, left, |listed| listed.contains(server))
+        let listing = LISTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut listing, _) = PERMIT_RETURNED
+            .wait_timeout_while(listing, left, |listing| listing.contains(server))
             .unwrap_or_else(PoisonError::into_inner);
-        listed.insert(server.to_owned()).then(|| Self(server.to_owned()))
+        listing.insert(server.to_owned()).then(|| Self(server.to_owned()))
     }
 }
 
-impl Drop for Turn {
+impl Drop for Permit {
     fn drop(&mut self) {
-        LISTED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
-        ENDED.notify_all();
+        LISTING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        PERMIT_RETURNED.notify_all();
     }
 }

@@ -1,5 +1,5 @@
-//! A memcached as it is followed: its log over one connection, and everything that is asked, stored and read over
-//! another, so that answers come in the order of the questions.
+//! Follows a memcached server over two connections: one carries its log, and the other all commands, so that each
+//! answer belongs to the last command.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -11,11 +11,11 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    BEAT_PREFIX, MAX_LINE, Name,
+    HEARTBEAT_PREFIX, MAX_LINE, Name,
     dump::Listing,
     follower::{Line, Source},
     hub::Hub,
-    ledger::{Hint, Look, NEVER, Seen},
+    ledger::{Hint, NEVER, PendingRead, Seen},
     name_in, number, stat,
 };
 use crate::{
@@ -25,23 +25,25 @@ use crate::{
     tracker::Tracker,
 };
 
-/// For the answer to `watch`, also if `server_timeout` is shorter: a quiet server took 0.99 s.
+/// The timeout of the answer to `watch`, even if `server_timeout` is shorter. A quiet server took 0.99 s to answer.
 const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// For every other answer, if `server_timeout` is less: nobody waits for it.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The shortest timeout of all other answers. It may exceed `server_timeout`, because no request waits for them.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// For other programs' lists to end.
-const BUSY: Duration = Duration::from_secs(60);
+/// How long to wait for other programs that list the server.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// While there is other work, the log is looked at as often, for a moment.
-const GLANCE: Duration = Duration::from_millis(50);
-const MOMENT: Duration = Duration::from_millis(1);
+/// How often the log is polled while there is other work.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A flood does not keep its reader from other work.
+/// How long such a poll waits for a line.
+const POLL_WAIT: Duration = Duration::from_millis(1);
+
+/// The most lines that one call reads, so that a flood of lines does not delay other work.
 const LINES_MAX: usize = 1_000;
 
-/// Sizes are asked for in pieces of as many: `memcached -Z` hangs after more than 16 KB.
+/// The most sizes that are requested at once, because `memcached -Z` hangs after more than 16 KB.
 const SIZES_MAX: usize = 50;
 
 pub(super) struct Feed {
@@ -49,29 +51,29 @@ pub(super) struct Feed {
     tracker: Tracker,
     hub: Arc<Hub>,
     connections: Option<Connections>,
-    beat: Key,
+    heartbeat: Key,
 }
 
 struct Connections {
     log: LineConnection,
-    asked: LineConnection,
-    glanced: Instant,
+    commands: LineConnection,
+    polled_at: Instant,
 }
 
 impl Feed {
     pub(super) fn new(server: Remote, tracker: &Tracker, hub: &Arc<Hub>) -> Self {
-        let beat = format!("{BEAT_PREFIX}{:016x}", RandomState::new().hash_one(0));
-        let (tracker, hub, beat) = (tracker.clone(), hub.clone(), Key::from(beat.as_str()));
-        Self { server, tracker, hub, connections: None, beat }
+        let heartbeat = format!("{HEARTBEAT_PREFIX}{:016x}", RandomState::new().hash_one(0));
+        let (tracker, hub, heartbeat) = (tracker.clone(), hub.clone(), Key::from(heartbeat.as_str()));
+        Self { server, tracker, hub, connections: None, heartbeat }
     }
 
-    fn patience(&self) -> Duration {
-        self.server.timeout().max(PATIENCE)
+    fn timeout(&self) -> Duration {
+        self.server.timeout().max(MIN_TIMEOUT)
     }
 
     fn connect(&self) -> Result<LineConnection> {
-        let connection = self.server.connect(self.patience())?;
-        if self.hub.adopt(connection.closer()) {
+        let connection = self.server.connect(self.timeout())?;
+        if self.hub.register(connection.closer()) {
             return Err(connection.lost(ErrorKind::ConnectionAborted.into()));
         }
         Ok(connection)
@@ -80,7 +82,7 @@ impl Feed {
     fn open_log(&self) -> Result<LineConnection> {
         let mut log = self.connect()?;
         let mut answer = Vec::new();
-        // memcached 1.6.18 knows no `deletions`.
+        // memcached 1.6.18 does not know `deletions`.
         for command in ["watch mutations deletions", "watch mutations"] {
             log.send(command)?;
             answer = match log.line(MAX_LINE, Instant::now() + LOG_TIMEOUT) {
@@ -106,23 +108,23 @@ impl Feed {
         Err(self.server.refused(&format!("{}{hint}", String::from_utf8_lossy(&answer))))
     }
 
-    /// Asks; over a new connection once more if that fails.
-    fn ask<T>(&mut self, mut ask: impl FnMut(&mut LineConnection) -> Result<T>) -> Result<T> {
+    /// Calls `run` with the connection for commands. If that fails, calls it once more with a new connection.
+    fn request<T>(&mut self, mut run: impl FnMut(&mut LineConnection) -> Result<T>) -> Result<T> {
         let connections = self.connections.as_mut().ok_or_else(|| not_open(self.server.name()))?;
-        if let Ok(answer) = ask(&mut connections.asked) {
+        if let Ok(answer) = run(&mut connections.commands) {
             return Ok(answer);
         }
         let mut connection = self.connect()?;
-        self.stays()?;
-        let answer = ask(&mut connection)?;
+        self.check_address()?;
+        let answer = run(&mut connection)?;
         if let Some(connections) = &mut self.connections {
-            connections.asked = connection;
+            connections.commands = connection;
         }
         Ok(answer)
     }
 
-    /// An error if the server's name has another address than the log came from.
-    fn stays(&self) -> Result<()> {
+    /// Returns an error if the server's name no longer has the address that the log comes from.
+    fn check_address(&self) -> Result<()> {
         let moved = |connections: &Connections| self.server.has_moved_since(&connections.log);
         if self.connections.as_ref().is_some_and(moved) {
             let error = io::Error::new(ErrorKind::ConnectionAborted, "its name has another address now");
@@ -143,28 +145,28 @@ impl Source for Feed {
 
     fn open(&mut self) -> Result<u64> {
         self.connections = None;
-        let mut asked = self.connect()?;
-        let dropped = dropped(&mut asked)?;
+        let mut commands = self.connect()?;
+        let dropped = dropped(&mut commands)?;
         let log = self.open_log()?;
-        self.connections = Some(Connections { log, asked, glanced: Instant::now() });
+        self.connections = Some(Connections { log, commands, polled_at: Instant::now() });
         self.server.recovered();
         Ok(dropped)
     }
 
-    fn hear(&mut self, until: Instant, hear: &mut dyn FnMut(Line)) -> Result<()> {
-        self.stays()?;
+    fn read_log(&mut self, until: Instant, on_line: &mut dyn FnMut(Line)) -> Result<()> {
+        self.check_address()?;
         let (server, tracker) = (self.server.name(), &self.tracker);
-        let Some(Connections { log, glanced, .. }) = &mut self.connections else {
+        let Some(Connections { log, polled_at, .. }) = &mut self.connections else {
             return Err(not_open(server));
         };
         let now = Instant::now();
-        let until = if now - *glanced >= GLANCE { until.max(now + MOMENT) } else { until };
+        let until = if now - *polled_at >= POLL_INTERVAL { until.max(now + POLL_WAIT) } else { until };
         if until > now {
-            *glanced = now;
+            *polled_at = now;
         }
         for _ in 0..LINES_MAX {
             match log.line(MAX_LINE, until) {
-                Ok(line) => hear(read_line(line, tracker, server)),
+                Ok(line) => on_line(read_line(line, tracker, server)),
                 Err(error) if error.kind() == ErrorKind::TimedOut => break,
                 Err(error) => return Err(log.lost(error)),
             }
@@ -176,40 +178,40 @@ impl Source for Feed {
     }
 
     fn dropped(&mut self) -> Result<u64> {
-        self.ask(dropped)
+        self.request(dropped)
     }
 
-    fn beat(&mut self) -> Result<()> {
+    fn store_heartbeat(&mut self) -> Result<()> {
         let value = Value { flags: 0, bytes: Vec::new() };
-        let write = Write { key: self.beat.clone(), home: None, value, expiry: 60, when: When::Always };
-        self.ask(|connection| connection.set(&write))
+        let write = Write { key: self.heartbeat.clone(), home: None, value, expiry: 60, when: When::Always };
+        self.request(|connection| connection.set(&write))
     }
 
     fn list(&mut self) -> Result<Listing> {
-        let (hub, until) = (self.hub.clone(), Instant::now() + BUSY);
-        Listing::start(&self.server, &self.tracker, self.patience(), until, move |closer| hub.adopt(closer))
+        let (hub, until) = (self.hub.clone(), Instant::now() + LISTING_TIMEOUT);
+        Listing::start(&self.server, &self.tracker, self.timeout(), until, move |closer| hub.register(closer))
     }
 
-    fn read(&mut self, batch: &[Look], now: DateTime<Utc>) -> Result<Vec<Seen>> {
+    fn read(&mut self, batch: &[PendingRead], now: DateTime<Utc>) -> Result<Vec<Seen>> {
         let tracker = self.tracker.clone();
         let prefix = tracker.settings().key_prefix();
-        let doubtful: Vec<_> = batch.iter().filter(|look| look.hint.large).collect();
-        let large = match &doubtful[..] {
+        let maybe_large: Vec<_> = batch.iter().filter(|pending| pending.hint.large).collect();
+        let large = match &maybe_large[..] {
             [] => Vec::new(),
-            doubtful => self.ask(|connection| large_of(connection, prefix, doubtful))?,
+            maybe_large => self.request(|connection| large_of(connection, prefix, maybe_large))?,
         };
         let mut large = large.into_iter();
         let is_large: Vec<bool> =
-            batch.iter().map(|look| look.hint.large && large.next().unwrap_or(false)).collect();
+            batch.iter().map(|pending| pending.hint.large && large.next().unwrap_or(false)).collect();
         let small = batch.iter().zip(&is_large).filter(|(_, large)| !**large);
-        let keys = Keys::new(prefix, small.map(|(look, _)| &*look.user));
-        let read = self.ask(|connection| match keys.len() {
+        let keys = Keys::new(prefix, small.map(|(pending, _)| &*pending.user));
+        let read = self.request(|connection| match keys.len() {
             0 => Ok(Vec::new()),
             _ => connection.get_many(&keys, |place, found| tracker.seen_in(keys.get(place), found, now)),
         })?;
         let mut read = read.into_iter();
-        let seen = batch.iter().zip(is_large).map(|(look, large)| match large {
-            true => Err(too_large(prefix, &look.user)),
+        let seen = batch.iter().zip(is_large).map(|(pending, large)| match large {
+            true => Err(too_large(prefix, &pending.user)),
             false => read.next().unwrap_or(Ok(None)),
         });
         Ok(seen.collect())
@@ -219,7 +221,7 @@ impl Source for Feed {
         let at_first = self.connections.take().is_none();
         let closed =
             matches!(error, Error::Unavailable { source, .. } if source.kind() == ErrorKind::UnexpectedEof);
-        // A proxy closes the connection, and is there all the same.
+        // A proxy that is up closes the connection at `watch`.
         matches!(error, Error::Server { .. }) || (at_first && closed && self.is_proxy())
     }
 }
@@ -237,20 +239,20 @@ fn dropped(connection: &mut LineConnection) -> Result<u64> {
     Ok(stat(connection, "log_worker_dropped")?.unwrap_or(0))
 }
 
-/// A value that is too large for a time and so is not read.
+/// Returns the error for a value that is too large to be a time, and so is not read.
 pub(super) fn too_large(prefix: &str, user: &str) -> Error {
     Error::InvalidRecord { key: format!("{prefix}{user}"), source: InvalidRecordError::too_large() }
 }
 
-/// Whether each value is too large for a time, without reading it.
-fn large_of(connection: &mut LineConnection, prefix: &str, looks: &[&Look]) -> Result<Vec<bool>> {
-    let mut large = Vec::with_capacity(looks.len());
-    for looks in looks.chunks(SIZES_MAX) {
-        let questions: Vec<_> = looks.iter().map(|look| format!("mg {prefix}{} s", look.user)).collect();
-        connection.send(&questions.join("\r\n"))?;
+/// Returns whether each user's value is too large to be a time, without reading the value.
+fn large_of(connection: &mut LineConnection, prefix: &str, users: &[&PendingRead]) -> Result<Vec<bool>> {
+    let mut large = Vec::with_capacity(users.len());
+    for users in users.chunks(SIZES_MAX) {
+        let commands: Vec<_> = users.iter().map(|pending| format!("mg {prefix}{} s", pending.user)).collect();
+        connection.send(&commands.join("\r\n"))?;
         let deadline = Instant::now() + connection.patience;
-        for _ in looks {
-            // `HD s3000`, or `EN`; or `ERROR` of a server without meta commands.
+        for _ in users {
+            // The answer is `HD s3000`, `EN` if there is no item, or `ERROR` if the server has no meta commands.
             let size = match connection.line(MAX_LINE, deadline) {
                 Ok(line) => line.strip_prefix(b"HD s").and_then(number),
                 Err(error) => return Err(connection.lost(error)),
@@ -261,7 +263,8 @@ fn large_of(connection: &mut LineConnection, prefix: &str, looks: &[&Look]) -> R
     Ok(large)
 }
 
-/// `ts=1795489812.429044 gid=2 type=item_store key=seen_alice status=stored cmd=set ttl=604800 clsid=1 cfd=25 size=10`
+/// Parses a line of the log, such as `ts=1795489812.429044 gid=2 type=item_store key=seen_alice status=stored cmd=set
+/// ttl=604800 clsid=1 cfd=25 size=10`.
 fn read_line(line: &[u8], tracker: &Tracker, server: &str) -> Line {
     if let Some(lost) = line.strip_prefix(b"skipped=") {
         return Line::Lost(number(lost).unwrap_or(1));
@@ -269,12 +272,12 @@ fn read_line(line: &[u8], tracker: &Tracker, server: &str) -> Line {
     let fields = || line.split(|&byte| byte == b' ');
     let field = |name: &[u8]| fields().find_map(|field| field.strip_prefix(name));
     let Some(key) = field(b"key=").filter(|_| line.starts_with(b"ts=")) else {
-        // A line of another kind has no key. What is no line may have been one.
+        // A line of another type has no key. An unreadable line may have named a user, so it counts as lost.
         return if field(b"type=").is_some() { Line::Other } else { Line::Lost(1) };
     };
     let window = tracker.settings().online_timeout().as_secs();
     match name_in(key, tracker.settings().key_prefix()) {
-        // Not a copy that stayed where the sharding does not look.
+        // A record on a server that the sharding does not select is a leftover that no tracker reads.
         Name::User(key) if tracker.store().server_of(&key) == server => {
             let ttl = field(b"ttl=").and_then(number).filter(|ttl| (1..=window).contains(ttl));
             let hint = Hint {

@@ -1,4 +1,5 @@
-//! Follows one server for a watch: log, lists, clock, outage and return. Knows no network, but a [`Source`].
+//! Follows one server for a watch: reads its log, lists it, keeps time, and handles outages. Contains no network code;
+//! a [`Source`] does the I/O.
 
 use std::{
     convert::Infallible,
@@ -12,7 +13,7 @@ use super::{
     change::Change,
     dump::{Candidates, Listing},
     hub::{Hub, Phase},
-    ledger::{Hint, Ledger, Look, Seen},
+    ledger::{Hint, Ledger, PendingRead, Seen},
     pace::{Intervals, Pace, Task, jitter, pause},
 };
 use crate::{
@@ -22,18 +23,18 @@ use crate::{
     settings::Settings,
 };
 
-/// A follower looks up as often: a name may have moved.
-const LOOK_UP: Duration = Duration::from_secs(5);
+/// The longest wait for the log. Each [`Source::read_log`] also checks whether the server's name has another address.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// While a list is on its way, or the reader is behind.
-const SOON: Duration = Duration::from_millis(20);
+/// The longest wait for the log while a list is under way or the reader of the changes is behind.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
 
-/// What a log says.
+/// A line of a log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// Something has happened to the user's record.
+    /// The user's record was stored or deleted.
     Named(Key, Hint),
-    /// As many lines are not in the log.
+    /// This many lines are missing from the log.
     Lost(u64),
     Other,
 }
@@ -42,38 +43,39 @@ pub(super) enum Line {
 pub(super) trait Source {
     fn name(&self) -> &str;
 
-    /// Begins a log. Returns how many lines the store had lost until then.
+    /// Opens the log. Returns how many lines the store has dropped so far.
     fn open(&mut self) -> Result<u64>;
 
-    /// Waits for lines, at most until then; not for more when some were here.
-    fn hear(&mut self, until: Instant, line: &mut dyn FnMut(Line)) -> Result<()>;
+    /// Calls `on_line` with each line that is there. Waits for the first one, at most until `until`.
+    fn read_log(&mut self, until: Instant, on_line: &mut dyn FnMut(Line)) -> Result<()>;
 
-    /// How many lines the store has lost.
+    /// Returns how many lines the store has dropped so far.
     fn dropped(&mut self) -> Result<u64>;
 
-    /// Stores something that has to come back in the log.
-    fn beat(&mut self) -> Result<()>;
+    /// Stores an item that has to appear in the log.
+    fn store_heartbeat(&mut self) -> Result<()>;
 
+    /// Starts to list the users who may be online.
     fn list(&mut self) -> Result<Listing>;
 
-    /// When each was last seen, by what is stored at that moment.
-    fn read(&mut self, batch: &[Look], now: DateTime<Utc>) -> Result<Vec<Seen>>;
+    /// Returns when each user was last seen, by the records that are stored now.
+    fn read(&mut self, batch: &[PendingRead], now: DateTime<Utc>) -> Result<Vec<Seen>>;
 
-    /// Whether it is there, and refuses to be followed.
+    /// Returns whether the store is up but refuses to be followed.
     fn refuses(&mut self, error: &Error) -> bool;
 }
 
 pub(super) struct Follower<S> {
     source: S,
-    /// Its place in the hub.
+    /// The index of the server in the hub.
     place: usize,
     hub: Arc<Hub>,
     intervals: Intervals,
-    /// The bytes of the prefix.
-    prefix: usize,
+    /// The length of the key prefix in bytes.
+    prefix_len: usize,
     ledger: Ledger,
     phase: Phase,
-    /// Since when, and what kind of error was told.
+    /// Since when the server is down, and the kind of error that was reported; `None` once it is listed again.
     down: Option<(Instant, &'static str)>,
 }
 
@@ -85,12 +87,12 @@ impl<S: Source> Follower<S> {
         intervals: Intervals,
         settings: &Settings,
     ) -> Self {
-        let (hub, prefix) = (hub.clone(), settings.key_prefix().len());
+        let (hub, prefix_len) = (hub.clone(), settings.key_prefix().len());
         let ledger = Ledger::new(source.name(), settings.online_timeout());
-        Self { source, place, hub, intervals, prefix, ledger, phase: Phase::Starting, down: None }
+        Self { source, place, hub, intervals, prefix_len, ledger, phase: Phase::Starting, down: None }
     }
 
-    /// Returns when the hub is closed.
+    /// Follows the server until the hub is closed, and tries again after each error.
     pub(super) fn run(mut self) {
         let mut failures = 0;
         loop {
@@ -103,9 +105,9 @@ impl<S: Source> Follower<S> {
                 failures = 0;
             }
             let refused = self.source.refuses(&error).then_some(self.intervals.refused);
-            self.went_down(error);
+            self.report_down(error);
             let pause = pause(failures, refused, jitter());
-            // A reader who is behind shall not find a long tale of outages.
+            // A reader who is behind must not find a long series of outages.
             while self.hub.pause(pause) || !self.hub.has_room() {
                 if self.hub.is_closed() {
                     return;
@@ -115,14 +117,14 @@ impl<S: Source> Follower<S> {
         }
     }
 
-    /// Told once, and again if there is another reason.
-    fn went_down(&mut self, error: Error) {
+    /// Reports that the server is down: once, and again if the kind of error changes.
+    fn report_down(&mut self, error: Error) {
         self.ledger.reset();
         self.phase = Phase::Down;
         let kind = error.kind();
-        let told = self.down.is_some_and(|(_, told)| told == kind);
+        let reported = self.down.is_some_and(|(_, reported)| reported == kind);
         self.down = Some((self.down.map_or_else(Instant::now, |(since, _)| since), kind));
-        if !told {
+        if !reported {
             let change = Change::ServerDown { server: self.ledger.server().clone(), error };
             self.hub.publish(self.place, vec![change], self.phase, 0, false);
         }
@@ -132,12 +134,12 @@ impl<S: Source> Follower<S> {
         let mut pace = Pace::new(self.intervals, self.source.open()?, Instant::now());
         let mut listing: Option<Listing> = None;
         loop {
-            let busy = listing.is_some() || self.ledger.is_sweeping();
-            let (until, now) = (self.wake(&pace, listing.is_some(), busy), Instant::now());
-            self.hear(until, &mut pace)?;
+            let busy = listing.is_some() || self.ledger.is_resyncing();
+            let (until, now) = (self.wake_at(&pace, listing.is_some(), busy), Instant::now());
+            self.read_log(until, &mut pace)?;
             match pace.task(now, busy) {
-                Some(Task::Beat) => self.source.beat()?,
-                Some(Task::Count) => pace.counted(self.source.dropped()?, jitter()),
+                Some(Task::Heartbeat) => self.source.store_heartbeat()?,
+                Some(Task::CountDropped) => pace.counted(self.source.dropped()?, jitter()),
                 Some(Task::List) => listing = Some(self.source.list()?),
                 Some(Task::GiveUp) => return Err(dead(self.source.name())),
                 None => {}
@@ -148,18 +150,18 @@ impl<S: Source> Follower<S> {
                 self.listed(result?);
             }
             self.ledger.tick(Utc::now(), now);
-            let swept = self.hub.has_room() && self.read(now)?;
-            self.publish(&mut pace, swept);
+            let resynced = self.hub.has_room() && self.read(now)?;
+            self.publish(&mut pace, resynced);
         }
     }
 
-    fn hear(&mut self, until: Instant, pace: &mut Pace) -> Result<()> {
-        let (ledger, prefix) = (&mut self.ledger, self.prefix);
-        self.source.hear(until, &mut |line| {
+    fn read_log(&mut self, until: Instant, pace: &mut Pace) -> Result<()> {
+        let (ledger, prefix_len) = (&mut self.ledger, self.prefix_len);
+        self.source.read_log(until, &mut |line| {
             let now = Instant::now();
-            pace.heard(now);
+            pace.line_received(now);
             match line {
-                Line::Named(key, hint) if ledger.hear(&key.as_str()[prefix..], hint, now) => {}
+                Line::Named(key, hint) if ledger.enqueue(&key.as_str()[prefix_len..], hint, now) => {}
                 Line::Named(..) => pace.lost(1, jitter()),
                 Line::Lost(updates) => pace.lost(updates, jitter()),
                 Line::Other => {}
@@ -167,20 +169,20 @@ impl<S: Source> Follower<S> {
         })
     }
 
-    /// How long the log can be waited for.
-    fn wake(&self, pace: &Pace, listing: bool, busy: bool) -> Instant {
-        let (now, room) = (Instant::now(), self.hub.has_room());
-        let mut wake = pace.next(busy).min(now + LOOK_UP);
-        if listing || (!room && (busy || self.ledger.batch_due().is_some())) {
-            wake = wake.min(now + SOON);
+    /// Returns until when the follower can wait for the log before it has other work.
+    fn wake_at(&self, pace: &Pace, listing: bool, busy: bool) -> Instant {
+        let (now, has_room) = (Instant::now(), self.hub.has_room());
+        let mut wake = pace.next_due(busy).min(now + MAX_WAIT);
+        if listing || (!has_room && (busy || self.ledger.batch_due().is_some())) {
+            wake = wake.min(now + BUSY_WAIT);
         }
-        if room {
-            let sweep = self.ledger.is_sweeping().then_some(now);
-            wake = self.ledger.batch_due().into_iter().chain(sweep).fold(wake, Instant::min);
+        if has_room {
+            let resync = self.ledger.is_resyncing().then_some(now);
+            wake = self.ledger.batch_due().into_iter().chain(resync).fold(wake, Instant::min);
         }
-        let second = DateTime::from_timestamp(self.ledger.next_tick(), 0);
+        let second = DateTime::from_timestamp(self.ledger.next_recheck(), 0);
         let tick = second.map(|second| (second - Utc::now()).to_std().unwrap_or_default());
-        // A millisecond late rather than early.
+        // One extra millisecond, so that the clock has reached that second when the follower wakes.
         tick.map_or(wake, |tick| wake.min(now + tick + Duration::from_millis(1)))
     }
 
@@ -193,18 +195,18 @@ impl<S: Source> Follower<S> {
         }
     }
 
-    /// Reads those who are due. Returns whether everyone was read who is to be read after a list.
+    /// Reads the users who are due. Returns whether that completes the resync after a list.
     fn read(&mut self, now: Instant) -> Result<bool> {
         if self.ledger.batch_due().is_some_and(|due| due <= now) {
             let batch = self.ledger.batch(BATCH_MAX);
             self.read_batch(batch)?;
         }
-        if !self.ledger.is_sweeping() {
+        if !self.ledger.is_resyncing() {
             return Ok(false);
         }
-        let batch = self.ledger.sweep(BATCH_MAX);
+        let batch = self.ledger.resync_batch(BATCH_MAX);
         if batch.is_empty() {
-            // Those who were heard of meanwhile, too.
+            // Also read the users whom the log has named meanwhile.
             for _ in 0..self.ledger.queued().div_ceil(BATCH_MAX) {
                 let batch = self.ledger.batch(BATCH_MAX);
                 self.read_batch(batch)?;
@@ -215,26 +217,26 @@ impl<S: Source> Follower<S> {
         Ok(false)
     }
 
-    fn read_batch(&mut self, batch: Vec<Look>) -> Result<()> {
+    fn read_batch(&mut self, batch: Vec<PendingRead>) -> Result<()> {
         let now = Utc::now();
         let seen = self.source.read(&batch, now)?;
         self.ledger.read(batch, seen, now);
         Ok(())
     }
 
-    fn publish(&mut self, pace: &mut Pace, swept: bool) {
-        let mut changes = self.ledger.changes();
-        if let Some(updates) = pace.take_missed(swept) {
+    fn publish(&mut self, pace: &mut Pace, resynced: bool) {
+        let mut changes = self.ledger.take_changes();
+        if let Some(updates) = pace.take_missed(resynced) {
             changes.push(Change::Missed { server: self.ledger.server().clone(), updates });
             if self.phase == Phase::Complete {
                 self.phase = Phase::Lossy;
             }
         }
-        if swept {
-            self.phase = if pace.swept() { Phase::Complete } else { Phase::Lossy };
+        if resynced {
+            self.phase = if pace.resynced() { Phase::Complete } else { Phase::Lossy };
         }
-        if swept || !changes.is_empty() {
-            self.hub.publish(self.place, changes, self.phase, self.ledger.online(), swept);
+        if resynced || !changes.is_empty() {
+            self.hub.publish(self.place, changes, self.phase, self.ledger.online(), resynced);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where the followers of all servers leave their changes for the one who reads them.
+//! Passes changes from the followers of all servers to the reader of the watch.
 
 use std::{
     collections::VecDeque,
@@ -11,76 +11,79 @@ use event_listener::{Event, EventListener, Listener};
 use super::change::Change;
 use crate::memcached::Closer;
 
-/// While as many wait for a reader who is behind, nobody is read: who is seen again meanwhile is read once, later.
-const ENOUGH: usize = 1_000;
+/// While this many changes wait for the reader, followers read no records. A user who is seen several times meanwhile
+/// is then read only once.
+const MAX_WAITING: usize = 1_000;
 
 pub(super) struct Hub {
     state: Mutex<State>,
-    /// A change has come.
+    /// Notified when there is a change.
     changed: Event,
-    ended: Event,
+    /// Notified when the hub is closed.
+    closed: Event,
 }
 
 struct State {
     changes: VecDeque<Change>,
-    servers: Vec<Standing>,
-    /// A server's users were read after its list, which is not told yet.
-    news: bool,
+    servers: Vec<ServerState>,
+    /// Whether [`Change::Ready`] is due: a server was resynced, or was down from the start.
+    ready_due: bool,
+    /// Handles that close the followers' connections.
     closers: Vec<Closer>,
     closed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Standing {
+struct ServerState {
     phase: Phase,
     online: usize,
 }
 
-/// How far a server is known.
+/// How completely a server's users are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It is being listed, at the start or after an outage.
+    /// The server is being listed, at the start or after an outage.
     Starting,
-    /// Everyone who is online was told.
+    /// Every user who is online has been reported.
     Complete,
-    /// But for what was lost in the feed.
+    /// Updates were lost, so users may be missing or wrong until the server is listed again.
     Lossy,
     Down,
 }
 
 impl Hub {
     pub(super) fn new(servers: usize) -> Self {
-        let standing = Standing { phase: Phase::Starting, online: 0 };
+        let state = ServerState { phase: Phase::Starting, online: 0 };
         let state = State {
             changes: VecDeque::new(),
-            servers: vec![standing; servers],
-            news: false,
+            servers: vec![state; servers],
+            ready_due: false,
             closers: Vec::new(),
             closed: false,
         };
-        Self { state: Mutex::new(state), changed: Event::new(), ended: Event::new() }
+        Self { state: Mutex::new(state), changed: Event::new(), closed: Event::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held.
+        // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a server's changes. `swept`: everyone whom its list named was read.
+    /// Queues a server's changes and stores its state. `resynced` says whether a resync of the server has just ended.
     pub(super) fn publish(
         &self,
         server: usize,
         changes: Vec<Change>,
         phase: Phase,
         online: usize,
-        swept: bool,
+        resynced: bool,
     ) {
         let mut state = self.lock();
-        let before = std::mem::replace(&mut state.servers[server], Standing { phase, online });
-        state.news |= swept || (phase == Phase::Down && before.phase == Phase::Starting);
+        let before = std::mem::replace(&mut state.servers[server], ServerState { phase, online });
+        state.ready_due |= resynced || (phase == Phase::Down && before.phase == Phase::Starting);
         state.changes.extend(changes);
-        if state.news && state.servers.iter().all(|server| server.phase != Phase::Starting) {
-            state.news = false;
+        if state.ready_due && state.servers.iter().all(|server| server.phase != Phase::Starting) {
+            state.ready_due = false;
             let up = state.servers.iter().filter(|server| server.phase != Phase::Down);
             let online = up.map(|server| server.online).sum();
             let complete = state.servers.iter().all(|server| server.phase == Phase::Complete);
@@ -92,15 +95,15 @@ impl Hub {
         }
     }
 
-    /// Whether the reader is not far behind.
+    /// Returns whether fewer than [`MAX_WAITING`] changes wait for the reader.
     pub(super) fn has_room(&self) -> bool {
-        self.lock().changes.len() < ENOUGH
+        self.lock().changes.len() < MAX_WAITING
     }
 
-    /// The next change, or what to wait for.
+    /// Returns the next change, or a listener that is notified when there is one.
     pub(super) fn take(&self) -> Result<Change, EventListener> {
         let take = || self.lock().changes.pop_front();
-        // Looked at once more with the listener there: it may have come in between.
+        // Look again once the listener exists, because a change may have come in between.
         take().map_or_else(
             || {
                 let listener = self.changed.listen();
@@ -110,7 +113,7 @@ impl Hub {
         )
     }
 
-    /// The next change, waited for until then.
+    /// Waits for the next change, at most until `until`.
     pub(super) fn wait(&self, until: Option<Instant>) -> Option<Change> {
         loop {
             match self.take() {
@@ -123,30 +126,30 @@ impl Hub {
         }
     }
 
-    /// Waits; returns whether everything ends.
+    /// Waits for `pause`, or until the hub is closed. Returns whether it is closed.
     pub(super) fn pause(&self, pause: Duration) -> bool {
-        let ended = self.ended.listen();
-        self.is_closed() || ended.wait_timeout(pause).is_some()
+        let closed = self.closed.listen();
+        self.is_closed() || closed.wait_timeout(pause).is_some()
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// The connection ends with the hub; returns whether it has ended.
-    pub(super) fn adopt(&self, closer: Closer) -> bool {
+    /// Registers a connection to be closed with the hub. Returns whether the hub is closed already.
+    pub(super) fn register(&self, closer: Closer) -> bool {
         let mut state = self.lock();
         state.closers.retain(|closer| !closer.is_closed());
         state.closers.push(closer);
         state.closed
     }
 
-    /// Ends every connection and thread.
+    /// Closes every connection and ends every follower.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         state.closers.drain(..).for_each(|closer| closer.close());
         drop(state);
-        self.ended.notify(usize::MAX);
+        self.closed.notify(usize::MAX);
     }
 }

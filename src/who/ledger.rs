@@ -1,5 +1,6 @@
-//! What is known of one server's users, and who is to be read next. Knows no network: it is given what was heard and what
-//! was read, and the time. What is heard says only that somebody is to be read; reading alone changes what is known.
+//! The known users of one server, and the queue of users whose records are to be read. Contains no network code: the
+//! caller passes in what the log names, what was read, and the time. A line of the log only queues a read, and only
+//! reads change what is known.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,50 +19,53 @@ use crate::{
     presence::Presence,
 };
 
-/// Who was heard of is read after `BATCH_DELAY`, or as soon as there are `BATCH_MIN`.
+/// A queued user is read after `BATCH_DELAY`, or as soon as `BATCH_MIN` users are queued.
 pub(super) const BATCH_DELAY: Duration = Duration::from_millis(50);
 const BATCH_MIN: usize = 100;
 
-/// Users that wait to be read; beyond, updates are missed.
+/// The most users in the queue. If it is full, updates are lost.
 const CAPACITY: usize = 100_000;
 
-/// Never.
+/// A Unix time that is never reached.
 pub(super) const NEVER: i64 = i64::MAX;
 
-/// When the user was last seen; `None` if there is no record.
+/// The result of reading a user: when the user was last seen; `None` if there is no record.
 pub(super) type Seen = Result<Option<DateTime<Utc>>>;
 
 pub(super) struct Ledger {
     server: Arc<str>,
+    /// The `online_timeout`.
     window: Duration,
     users: HashMap<Arc<str>, Known>,
     online: usize,
-    /// The first second in which one of them is to be looked at by the clock, or earlier.
-    next_look: i64,
-    /// To be read next, each once, and what was heard of them.
+    /// The Unix second of the earliest recheck, or an earlier one.
+    next_recheck: i64,
+    /// The users to read next, each once.
     queue: VecDeque<Arc<str>>,
+    /// The hints about the users in the queue.
     queued: HashMap<Arc<str>, Hint>,
-    /// When the first batch of them is to be read.
-    due: Option<Instant>,
-    /// To be read because the server was listed: those who were known then, and those of the list.
-    sweep: Option<(Vec<Arc<str>>, Candidates)>,
+    /// When the first batch of the queue is to be read; `None` if the queue is empty.
+    batch_due: Option<Instant>,
+    /// The users still to be read in a resync after a list: those who were known, and those in the list.
+    resync: Option<(Vec<Arc<str>>, Candidates)>,
     changes: Vec<Change>,
 }
 
 /// A user who is online, or whose record cannot be read.
 #[derive(Debug, Clone, Copy)]
 struct Known {
+    /// `None` if the record cannot be read.
     seen: Option<DateTime<Utc>>,
-    /// The second in which to look again.
-    look: i64,
+    /// The Unix second in which to read the user again.
+    recheck: i64,
 }
 
-/// What a log or list tells of a record beside its user.
+/// What a log or list says about a record besides naming its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hint {
-    /// The value may be large, and is not to be read before its size is known.
+    /// Whether the value may be too large for a time. Its size is then checked before it is read.
     pub(super) large: bool,
-    /// When the record expires, in Unix seconds; `NEVER` if that is not within the window.
+    /// The Unix second in which the record expires; [`NEVER`] if that is not within `online_timeout`.
     pub(super) expires: i64,
 }
 
@@ -69,9 +73,9 @@ impl Hint {
     pub(super) const NONE: Self = Self { large: false, expires: NEVER };
 }
 
-/// A user to be read.
+/// A user whose record is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct PendingRead {
     pub(super) user: Arc<str>,
     pub(super) hint: Hint,
 }
@@ -83,11 +87,11 @@ impl Ledger {
             window,
             users: HashMap::new(),
             online: 0,
-            next_look: NEVER,
+            next_recheck: NEVER,
             queue: VecDeque::new(),
             queued: HashMap::new(),
-            due: None,
-            sweep: None,
+            batch_due: None,
+            resync: None,
             changes: Vec::new(),
         }
     }
@@ -100,10 +104,10 @@ impl Ledger {
         self.online
     }
 
-    /// A log names the user. Returns whether there was room for that.
-    pub(super) fn hear(&mut self, user: &str, hint: Hint, at: Instant) -> bool {
+    /// Queues a user whom the log has named. Returns whether there was room.
+    pub(super) fn enqueue(&mut self, user: &str, hint: Hint, at: Instant) -> bool {
         if let Some(queued) = self.queued.get_mut(user) {
-            // The record may have become another one since.
+            // The record may have changed since, so the stricter hint counts.
             queued.large |= hint.large;
             queued.expires = queued.expires.min(hint.expires);
             return true;
@@ -115,33 +119,33 @@ impl Ledger {
         self.queued.insert(user.clone(), hint);
         self.queue.push_back(user);
         let due = if self.queue.len() >= BATCH_MIN { at } else { at + BATCH_DELAY };
-        self.due = Some(self.due.map_or(due, |before| before.min(due)));
+        self.batch_due = Some(self.batch_due.map_or(due, |before| before.min(due)));
         true
     }
 
-    /// The server was listed: who may be online, and everyone who is known, is to be read.
+    /// Starts a resync after a list of the server: the users in the list and all known users are to be read.
     pub(super) fn listed(&mut self, candidates: Candidates) {
-        self.sweep = Some((self.users.keys().cloned().collect(), candidates));
+        self.resync = Some((self.users.keys().cloned().collect(), candidates));
     }
 
-    /// The server is down, and will be listed again.
+    /// Forgets what is to be read, because the server is down and will be listed again.
     pub(super) fn reset(&mut self) {
         self.queue.clear();
         self.queued.clear();
-        (self.due, self.sweep, self.next_look) = (None, None, 0);
+        (self.batch_due, self.resync, self.next_recheck) = (None, None, 0);
     }
 
-    /// Whose time is over is to be read first, the oldest first.
+    /// Queues the users whose recheck is due. They are read before all others, the oldest first.
     pub(super) fn tick(&mut self, now: DateTime<Utc>, at: Instant) {
         let second = now.timestamp();
-        if second < self.next_look {
+        if second < self.next_recheck {
             return;
         }
-        self.next_look = NEVER;
+        self.next_recheck = NEVER;
         let mut over = Vec::new();
         for (user, known) in &self.users {
-            if known.look > second {
-                self.next_look = self.next_look.min(known.look);
+            if known.recheck > second {
+                self.next_recheck = self.next_recheck.min(known.recheck);
             } else if !self.queued.contains_key(user) {
                 over.push((known.seen, user.clone()));
             }
@@ -150,77 +154,78 @@ impl Ledger {
         for (_, user) in over.into_iter().rev() {
             self.queued.insert(user.clone(), Hint::NONE);
             self.queue.push_front(user);
-            self.due = Some(at);
+            self.batch_due = Some(at);
         }
     }
 
-    /// The second in which the clock has something to do.
-    pub(super) fn next_tick(&self) -> i64 {
-        self.next_look
+    /// Returns the Unix second in which [`tick`](Self::tick) has work, or an earlier one.
+    pub(super) fn next_recheck(&self) -> i64 {
+        self.next_recheck
     }
 
-    /// When the next [`batch`](Self::batch) is to be read.
+    /// Returns when the next [`batch`](Self::batch) is to be read; `None` if the queue is empty.
     pub(super) fn batch_due(&self) -> Option<Instant> {
-        self.due
+        self.batch_due
     }
 
-    /// How many were heard of and are still to be read.
+    /// Returns how many users are in the queue.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    pub(super) fn is_sweeping(&self) -> bool {
-        self.sweep.is_some()
+    pub(super) fn is_resyncing(&self) -> bool {
+        self.resync.is_some()
     }
 
-    /// Those who are to be read next, at most so many.
-    pub(super) fn batch(&mut self, most: usize) -> Vec<Look> {
-        let users = self.queue.drain(..self.queue.len().min(most));
+    /// Takes at most `max` users from the queue.
+    pub(super) fn batch(&mut self, max: usize) -> Vec<PendingRead> {
+        let users = self.queue.drain(..self.queue.len().min(max));
         let mut batch = Vec::with_capacity(users.len());
         for user in users {
             let hint = self.queued.remove(&user).unwrap_or(Hint::NONE);
-            batch.push(Look { user, hint });
+            batch.push(PendingRead { user, hint });
         }
         if self.queue.is_empty() {
-            self.due = None;
+            self.batch_due = None;
         }
-        self.with_doubts(batch)
+        self.mark_large(batch)
     }
 
-    /// The same of those who are to be read because the server was listed; none if they are all done.
-    pub(super) fn sweep(&mut self, most: usize) -> Vec<Look> {
-        let Some((known, candidates)) = &mut self.sweep else { return Vec::new() };
-        let mut batch: Vec<_> = known.drain(known.len().saturating_sub(most)..).map(Look::from).collect();
-        while batch.len() < most
+    /// Takes at most `max` users from the resync. Returns none, and ends the resync, if all have been taken.
+    pub(super) fn resync_batch(&mut self, max: usize) -> Vec<PendingRead> {
+        let Some((known, candidates)) = &mut self.resync else { return Vec::new() };
+        let mut batch: Vec<_> =
+            known.drain(known.len().saturating_sub(max)..).map(PendingRead::from).collect();
+        while batch.len() < max
             && let Some((user, hint)) = candidates.next()
         {
-            // Who is known is among the others, or was read since.
+            // A user who is known by now has been taken from the known ones, or was read since the list.
             if hint != Hint::NONE || !self.users.contains_key(user) {
-                batch.push(Look { user: user.into(), hint });
+                batch.push(PendingRead { user: user.into(), hint });
             }
         }
         if batch.is_empty() {
-            self.sweep = None;
+            self.resync = None;
         }
-        self.with_doubts(batch)
+        self.mark_large(batch)
     }
 
-    /// What could not be read the last time may be large.
-    fn with_doubts(&self, mut batch: Vec<Look>) -> Vec<Look> {
-        for Look { user, hint } in &mut batch {
+    /// Marks values as possibly large if they could not be read the last time.
+    fn mark_large(&self, mut batch: Vec<PendingRead>) -> Vec<PendingRead> {
+        for PendingRead { user, hint } in &mut batch {
             hint.large |= self.users.get(user).is_some_and(|known| known.seen.is_none());
         }
         batch
     }
 
-    /// Takes in what was read of a batch.
-    pub(super) fn read(&mut self, batch: Vec<Look>, seen: Vec<Seen>, now: DateTime<Utc>) {
-        for (look, seen) in batch.into_iter().zip(seen) {
-            self.read_one(look, seen, now);
+    /// Applies the results of reading a batch.
+    pub(super) fn read(&mut self, batch: Vec<PendingRead>, seen: Vec<Seen>, now: DateTime<Utc>) {
+        for (pending, seen) in batch.into_iter().zip(seen) {
+            self.read_one(pending, seen, now);
         }
     }
 
-    fn read_one(&mut self, Look { user, hint }: Look, seen: Seen, now: DateTime<Utc>) {
+    fn read_one(&mut self, PendingRead { user, hint }: PendingRead, seen: Seen, now: DateTime<Utc>) {
         let before = self.users.get(&user).copied();
         let was_online = before.and_then(|before| before.seen);
         let server = self.server.clone();
@@ -251,33 +256,33 @@ impl Ledger {
                 return;
             }
             Err(error) => {
-                let believed = match &error {
+                let valid_from = match &error {
                     Error::InvalidRecord { source, .. } => source.time().map(|at| at.timestamp() - window),
                     _ => None,
                 };
                 let is_new = before.is_none_or(|before| before.seen.is_some());
                 let change = is_new.then(|| Change::Unreadable { user: user.clone(), server, error });
-                (None, believed.unwrap_or(now.timestamp() + window), change)
+                (None, valid_from.unwrap_or(now.timestamp() + window), change)
             }
         };
         self.changes.extend(change);
         self.online = self.online + usize::from(seen.is_some()) - usize::from(was_online.is_some());
-        // That a record expires sooner was told by its line alone. It does so within a second or two of its time: it is
-        // looked at every second from then on.
-        let sooner = before.filter(|before| before.seen == seen && seen.is_some());
-        let sooner = sooner.map_or(hint.expires, |before| before.look.min(hint.expires));
-        let look = end.min(sooner).max(now.timestamp() + 1);
-        self.next_look = self.next_look.min(look);
-        self.users.insert(user, Known { seen, look });
+        // Only the log or the list says that a record expires sooner, so that time is kept while the record is
+        // unchanged. memcached may expire it a second or two late, so from then on it is read every second.
+        let unchanged = before.filter(|before| before.seen == seen && seen.is_some());
+        let expires = unchanged.map_or(hint.expires, |before| before.recheck.min(hint.expires));
+        let recheck = end.min(expires).max(now.timestamp() + 1);
+        self.next_recheck = self.next_recheck.min(recheck);
+        self.users.insert(user, Known { seen, recheck });
     }
 
-    /// What has changed since the last time that this was asked.
-    pub(super) fn changes(&mut self) -> Vec<Change> {
+    /// Takes the changes since the last call.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
 }
 
-impl From<Arc<str>> for Look {
+impl From<Arc<str>> for PendingRead {
     fn from(user: Arc<str>) -> Self {
         Self { user, hint: Hint::NONE }
     }
@@ -305,7 +310,7 @@ mod tests {
         Ledger::new("server", Duration::from_secs(WINDOW.cast_unsigned()))
     }
 
-    /// A server: its records, when they expire, and what its log has said and nobody heard so far.
+    /// A model of a server: its records and when they expire, and the lines of its log that are not read yet.
     struct World {
         now: DateTime<Utc>,
         records: BTreeMap<String, (Option<i64>, i64)>,
@@ -329,7 +334,7 @@ mod tests {
             }
         }
 
-        /// Some record changes, and the log says so.
+        /// Changes some record, and logs the change.
         fn act(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
             let (user, now) = (format!("user{}", u.int_in_range(0..=5)?), self.now.timestamp());
             let mut expires = NEVER;
@@ -358,12 +363,12 @@ mod tests {
         }
     }
 
-    fn read(ledger: &mut Ledger, world: &World, batch: Vec<Look>) {
-        let seen = batch.iter().map(|look| world.read(&look.user)).collect();
+    fn read(ledger: &mut Ledger, world: &World, batch: Vec<PendingRead>) {
+        let seen = batch.iter().map(|pending| world.read(&pending.user)).collect();
         ledger.read(batch, seen, world.now);
     }
 
-    /// Whatever the order of the lines and whichever of them are lost, if that is followed by a list.
+    /// Holds for any order of the lines, and for any lost lines if a list follows.
     #[test]
     fn what_was_read_in_the_end_is_what_is_told() {
         arbtest(|u| {
@@ -377,37 +382,40 @@ mod tests {
                     4 => world.now += TimeDelta::seconds(u.int_in_range(1..=3)?),
                     5..=6 if !world.log.is_empty() => {
                         let (user, hint) = world.log.remove(u.choose_index(world.log.len())?);
-                        assert!(ledger.hear(&user, hint, start));
+                        assert!(ledger.enqueue(&user, hint, start));
                     }
                     7 => {
                         let batch = ledger.batch(u.int_in_range(1..=3)?);
                         read(&mut ledger, &world, batch);
                     }
-                    8 if ledger.is_sweeping() => {
-                        let batch = ledger.sweep(u.int_in_range(1..=3)?);
+                    8 if ledger.is_resyncing() => {
+                        let batch = ledger.resync_batch(u.int_in_range(1..=3)?);
                         read(&mut ledger, &world, batch);
                     }
                     9 => ledger.tick(world.now, start),
                     _ => {}
                 }
             }
-            // Nothing happens any more: the rest of the log is heard, or lost and the server listed; and the clock goes on.
+            // From here on no record changes. The rest of the log is read, or is lost and the server listed. Time
+            // passes.
             match u.arbitrary()? {
                 true => ledger.listed(world.list()),
-                false => world.log.iter().for_each(|(user, hint)| assert!(ledger.hear(user, *hint, start))),
+                false => {
+                    world.log.iter().for_each(|(user, hint)| assert!(ledger.enqueue(user, *hint, start)));
+                }
             }
             for _ in 0..3 {
                 world.now += TimeDelta::seconds(u.int_in_range(0..=WINDOW)?);
                 ledger.tick(world.now, start);
                 loop {
-                    let (batch, sweep) = (ledger.batch(3), ledger.sweep(3));
-                    if batch.is_empty() && sweep.is_empty() {
+                    let (batch, resync) = (ledger.batch(3), ledger.resync_batch(3));
+                    if batch.is_empty() && resync.is_empty() {
                         break;
                     }
                     read(&mut ledger, &world, batch);
-                    read(&mut ledger, &world, sweep);
+                    read(&mut ledger, &world, resync);
                 }
-                ledger.changes().iter().for_each(|change| roster.apply(change));
+                ledger.take_changes().iter().for_each(|change| roster.apply(change));
                 let mut online = 0;
                 for user in (0..=5).map(|n| format!("user{n}")) {
                     let held = roster.get(&user).map(|user| (user.status, user.last_seen));
@@ -437,31 +445,31 @@ mod tests {
         let (mut ledger, start, now) = (ledger(), Instant::now(), Utc::now());
         let ago = |seconds| DateTime::from_timestamp(now.timestamp() - seconds, 0).unwrap();
         for (user, seconds) in [("b", 4), ("a", 5), ("c", 3)] {
-            ledger.hear(user, Hint::NONE, start);
+            ledger.enqueue(user, Hint::NONE, start);
             let batch = ledger.batch(1);
             ledger.read(batch, vec![Ok(Some(ago(seconds)))], now);
         }
         for n in 0..500 {
-            ledger.hear(&format!("flood{n}"), Hint::NONE, start);
+            ledger.enqueue(&format!("flood{n}"), Hint::NONE, start);
         }
-        assert_eq!(ledger.next_tick(), now.timestamp() + 1);
+        assert_eq!(ledger.next_recheck(), now.timestamp() + 1);
         ledger.tick(now + TimeDelta::seconds(2), start);
-        let batch: Vec<_> = ledger.batch(3).into_iter().map(|look| look.user.to_string()).collect();
+        let batch: Vec<_> = ledger.batch(3).into_iter().map(|pending| pending.user.to_string()).collect();
         assert_eq!(batch, ["a", "b", "flood0"]);
-        assert_eq!(ledger.next_tick(), now.timestamp() + 3);
+        assert_eq!(ledger.next_recheck(), now.timestamp() + 3);
     }
 
     #[test]
     fn who_was_heard_of_is_read_once_and_a_flood_is_bounded() {
         let (mut ledger, start) = (ledger(), Instant::now());
         for n in 0..CAPACITY {
-            assert!(ledger.hear(&n.to_string(), Hint::NONE, start));
+            assert!(ledger.enqueue(&n.to_string(), Hint::NONE, start));
         }
-        assert!(!ledger.hear("more", Hint::NONE, start));
-        // Those who wait already need no room.
-        assert!(ledger.hear("7", Hint { large: true, expires: 9 }, start));
+        assert!(!ledger.enqueue("more", Hint::NONE, start));
+        // A user who is queued already needs no room.
+        assert!(ledger.enqueue("7", Hint { large: true, expires: 9 }, start));
         let users = ledger.batch(CAPACITY);
-        let names: BTreeSet<_> = users.iter().map(|look| look.user.clone()).collect();
+        let names: BTreeSet<_> = users.iter().map(|pending| pending.user.clone()).collect();
         assert_eq!((users.len(), names.len()), (CAPACITY, CAPACITY));
         assert_eq!(users[7].hint, Hint { large: true, expires: 9 });
         assert!(ledger.batch_due().is_none());

@@ -1,4 +1,4 @@
-//! The store in this process as it is followed: nothing is lost on the way, and it is never down.
+//! Follows the in-memory store, which loses no updates and is never down.
 
 use std::{
     io::ErrorKind,
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{
     dump::{Candidates, Listing},
     follower::{Line, Source},
-    ledger::{Hint, Look, Seen},
+    ledger::{Hint, PendingRead, Seen},
 };
 use crate::{
     error::{Error, Result},
@@ -22,11 +22,11 @@ use crate::{
 
 pub(super) struct Local {
     pub(super) tracker: Tracker,
-    /// What is stored or deleted; its sender is gone when the watch is.
+    /// The keys that are stored or deleted. The sender is dropped with the watch.
     pub(super) keys: Receiver<Key>,
 }
 
-/// Everyone in the store.
+/// Lists every user in the store.
 pub(super) fn list(tracker: &Tracker) -> Candidates {
     let mut candidates = Candidates::default();
     let prefix = tracker.settings().key_prefix().len();
@@ -43,16 +43,16 @@ impl Source for Local {
         Ok(0)
     }
 
-    fn hear(&mut self, until: Instant, hear: &mut dyn FnMut(Line)) -> Result<()> {
+    fn read_log(&mut self, until: Instant, on_line: &mut dyn FnMut(Line)) -> Result<()> {
         match self.keys.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(key) => hear(Line::Named(key, Hint::NONE)),
-            // It has said all that there was.
-            Err(RecvTimeoutError::Timeout) => hear(Line::Other),
+            Ok(key) => on_line(Line::Named(key, Hint::NONE)),
+            // Silence is no sign of a dead log here, so it counts as a line.
+            Err(RecvTimeoutError::Timeout) => on_line(Line::Other),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error::unavailable(self.name(), ErrorKind::ConnectionAborted.into()));
             }
         }
-        self.keys.try_iter().for_each(|key| hear(Line::Named(key, Hint::NONE)));
+        self.keys.try_iter().for_each(|key| on_line(Line::Named(key, Hint::NONE)));
         Ok(())
     }
 
@@ -60,7 +60,7 @@ impl Source for Local {
         Ok(0)
     }
 
-    fn beat(&mut self) -> Result<()> {
+    fn store_heartbeat(&mut self) -> Result<()> {
         Ok(())
     }
 
@@ -68,9 +68,9 @@ impl Source for Local {
         Ok(Listing::done(list(&self.tracker)))
     }
 
-    fn read(&mut self, batch: &[Look], now: DateTime<Utc>) -> Result<Vec<Seen>> {
+    fn read(&mut self, batch: &[PendingRead], now: DateTime<Utc>) -> Result<Vec<Seen>> {
         let tracker = &self.tracker;
-        let keys = Keys::new(tracker.settings().key_prefix(), batch.iter().map(|look| &*look.user));
+        let keys = Keys::new(tracker.settings().key_prefix(), batch.iter().map(|pending| &*pending.user));
         let read = |place, found: crate::memcached::Found<'_>| tracker.seen_in(keys.get(place), found, now);
         Ok(run_through(tracker.store().get_many::<Blocking, _>(&keys, false, read)))
     }

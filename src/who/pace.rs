@@ -1,61 +1,65 @@
-//! When a follower proves that its log is alive, asks for losses, and lists again. Knows no network: its caller
-//! tells it what happened, and when.
+//! Decides when a follower tests its log, asks for dropped lines, and lists the server again. Contains no network
+//! code: the caller passes in what happened, and when.
 
 use std::{
     hash::{BuildHasher, RandomState},
     time::{Duration, Instant},
 };
 
-/// How often what goes by time is done; tests cannot wait for all of it.
+/// The intervals of a follower's periodic work. Tests use shorter ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Intervals {
-    /// A log that was silent for as long has to prove that it is alive.
+    /// The silence after which a heartbeat tests whether the log is alive.
     quiet: Duration,
-    /// How long a store of our own may take to come back. memcached's logger sleeps for up to a second.
-    beat: Duration,
-    /// A list begins no sooner after the end of the last one.
+    /// How long a heartbeat may take to appear in the log. memcached's logger sleeps for up to a second.
+    heartbeat: Duration,
+    /// The shortest pause between the end of a list and the start of the next.
     relist: Duration,
-    /// A server that refuses is asked again.
+    /// The longest pause before the next try if a server refuses to be followed.
     pub(super) refused: Duration,
 }
 
 impl Intervals {
     pub(super) const REAL: Self = Self {
         quiet: Duration::from_secs(15),
-        beat: Duration::from_secs(4),
+        heartbeat: Duration::from_secs(4),
         relist: Duration::from_secs(10),
         refused: Duration::from_secs(10),
     };
 
     pub(super) fn faster(self, times: u32) -> Self {
-        let Self { quiet, beat, relist, refused } = self;
-        let beat = (beat / times).max(Duration::from_millis(1_500));
-        Self { quiet: quiet / times, beat, relist: relist / times, refused: refused / times }
+        let Self { quiet, heartbeat, relist, refused } = self;
+        let heartbeat = (heartbeat / times).max(Duration::from_millis(1_500));
+        Self { quiet: quiet / times, heartbeat, relist: relist / times, refused: refused / times }
     }
 }
 
-/// While lines come, a server is asked as often how many it has lost; and once a moment after the last.
-const COUNT: Duration = Duration::from_secs(1);
-const COUNT_AFTER: Duration = Duration::from_millis(500);
+/// How often a server is asked for its number of dropped lines while lines come.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lists of a large server take at most a twentieth of its time.
-const SHARE: u32 = 20;
+/// How long after the last line a server is asked once more.
+const COUNT_DELAY: Duration = Duration::from_millis(500);
 
+/// The pause after a list, as a multiple of the list's duration: a large server spends at most a twentieth of its time
+/// on lists.
+const PAUSE_PER_LIST: u32 = 20;
+
+/// The pause after the first failure, before jitter.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// With the half of it that may come on top, a server is followed again within 3 s of its return, however long it was
-/// away.
+/// The longest pause before jitter, which may add half of it. Together they let a follower be back within 3 s of the
+/// server's return, however long the outage was.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is to be done now.
+/// What a follower has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Store something, to see it in the log.
-    Beat,
-    /// Ask how many lines were lost.
-    Count,
+    /// Store a heartbeat, which has to appear in the log.
+    Heartbeat,
+    /// Ask how many lines the server has dropped.
+    CountDropped,
     List,
-    /// The log is dead.
+    /// Give up the log, which is dead.
     GiveUp,
 }
 
@@ -63,123 +67,124 @@ pub(super) enum Task {
 pub(super) struct Pace {
     intervals: Intervals,
     last_line: Instant,
-    /// Stores of our own that have not come back, and when the last of them began.
-    beats: u32,
-    beat_at: Instant,
-    /// The first line since the last count.
+    /// The number of heartbeats since the last line.
+    heartbeats: u32,
+    /// When the last heartbeat was stored.
+    heartbeat_at: Instant,
+    /// When the first line since the last count came; `None` if none did.
     uncounted: Option<Instant>,
-    /// How many lines the server had lost at the last count.
+    /// How many lines the server had dropped at the last count.
     dropped: u64,
-    /// A list is wanted: with what jitter.
-    wanted: Option<f64>,
+    /// The jitter of the next list; `None` if no list is wanted.
+    list_jitter: Option<f64>,
     list_began: Instant,
     no_list_before: Instant,
-    /// Lost and not told yet.
+    /// The number of lost updates that are not reported yet.
     missed: u64,
-    /// It was told that updates are missing, and no list since has found them.
+    /// Whether lost updates were reported, and no resync has made up for them yet.
     lossy: bool,
-    /// Something was lost after the list had begun.
-    lost_again: bool,
+    /// Whether updates were lost after the last list began.
+    lost_since_list: bool,
 }
 
 impl Pace {
-    /// The log is followed from now on. Lists at once.
+    /// Starts with a log that is open from `now` on. The first list is due at once.
     pub(super) fn new(intervals: Intervals, dropped: u64, now: Instant) -> Self {
         Self {
             intervals,
             last_line: now,
-            beats: 0,
-            beat_at: now,
+            heartbeats: 0,
+            heartbeat_at: now,
             uncounted: None,
             dropped,
-            wanted: Some(0.0),
+            list_jitter: Some(0.0),
             list_began: now,
             no_list_before: now,
             missed: 0,
             lossy: false,
-            lost_again: false,
+            lost_since_list: false,
         }
     }
 
-    /// A line came. What it says does not matter.
-    pub(super) fn heard(&mut self, now: Instant) {
-        (self.last_line, self.beats) = (now, 0);
+    /// Records that a line of the log came, whatever it says.
+    pub(super) fn line_received(&mut self, now: Instant) {
+        (self.last_line, self.heartbeats) = (now, 0);
         self.uncounted.get_or_insert(now);
     }
 
-    /// So many updates were lost.
+    /// Records that updates were lost, and requests a list.
     pub(super) fn lost(&mut self, updates: u64, jitter: f64) {
         if updates == 0 {
             return;
         }
         self.missed = self.missed.saturating_add(updates);
-        self.lost_again = true;
-        self.wanted.get_or_insert(jitter);
+        self.lost_since_list = true;
+        self.list_jitter.get_or_insert(jitter);
     }
 
-    /// So many lines the server has lost so far.
+    /// Records how many lines the server has dropped so far.
     pub(super) fn counted(&mut self, dropped: u64, jitter: f64) {
         self.uncounted = None;
         self.lost(dropped.saturating_sub(self.dropped), jitter);
         self.dropped = dropped;
     }
 
-    /// What is due, in turn; after what had come by `now` was heard.
+    /// Returns the next task that is due. The caller has to read the lines that came up to `now` first.
     pub(super) fn task(&mut self, now: Instant, is_listing: bool) -> Option<Task> {
-        if self.beat_due() <= now {
-            if self.beats == 2 {
+        if self.heartbeat_due() <= now {
+            if self.heartbeats == 2 {
                 return Some(Task::GiveUp);
             }
-            (self.beats, self.beat_at) = (self.beats + 1, now);
-            return Some(Task::Beat);
+            (self.heartbeats, self.heartbeat_at) = (self.heartbeats + 1, now);
+            return Some(Task::Heartbeat);
         }
         if self.count_due().is_some_and(|due| due <= now) {
-            return Some(Task::Count);
+            return Some(Task::CountDropped);
         }
         if !is_listing && self.list_due().is_some_and(|due| due <= now) {
-            (self.wanted, self.list_began, self.lost_again) = (None, now, false);
+            (self.list_jitter, self.list_began, self.lost_since_list) = (None, now, false);
             return Some(Task::List);
         }
         None
     }
 
-    /// When there is something to do at the latest.
-    pub(super) fn next(&self, is_listing: bool) -> Instant {
+    /// Returns when the next task is due.
+    pub(super) fn next_due(&self, is_listing: bool) -> Instant {
         let list = self.list_due().filter(|_| !is_listing);
-        self.count_due().into_iter().chain(list).fold(self.beat_due(), Instant::min)
+        self.count_due().into_iter().chain(list).fold(self.heartbeat_due(), Instant::min)
     }
 
-    fn beat_due(&self) -> Instant {
-        match self.beats {
+    fn heartbeat_due(&self) -> Instant {
+        match self.heartbeats {
             0 => self.last_line + self.intervals.quiet,
-            _ => self.beat_at + self.intervals.beat,
+            _ => self.heartbeat_at + self.intervals.heartbeat,
         }
     }
 
     fn count_due(&self) -> Option<Instant> {
-        self.uncounted.map(|first| (first + COUNT).min(self.last_line + COUNT_AFTER))
+        self.uncounted.map(|first| (first + COUNT_INTERVAL).min(self.last_line + COUNT_DELAY))
     }
 
     fn list_due(&self) -> Option<Instant> {
-        self.wanted.map(|jitter| self.no_list_before + self.intervals.relist.mul_f64(jitter / 4.0))
+        self.list_jitter.map(|jitter| self.no_list_before + self.intervals.relist.mul_f64(jitter / 4.0))
     }
 
-    /// The server has been listed.
+    /// Records the end of a list, which sets the earliest start of the next one.
     pub(super) fn list_ended(&mut self, now: Instant) {
         let took = now.saturating_duration_since(self.list_began);
-        self.no_list_before = now + self.intervals.relist.max(took * SHARE);
+        self.no_list_before = now + self.intervals.relist.max(took * PAUSE_PER_LIST);
     }
 
-    /// Everyone who was listed has been read. Returns whether that is all.
-    pub(super) fn swept(&mut self) -> bool {
-        self.lossy = self.lost_again;
+    /// Records the end of the resync after a list. Returns whether no updates were lost since the list began.
+    pub(super) fn resynced(&mut self) -> bool {
+        self.lossy = self.lost_since_list;
         !self.lossy
     }
 
-    /// How many updates were missed, if that is to be told now: at the first loss, and again after a list that has not
-    /// found them all.
-    pub(super) fn take_missed(&mut self, swept: bool) -> Option<u64> {
-        if self.missed == 0 || (self.lossy && !swept) {
+    /// Takes the number of lost updates if it has to be reported now: at the first loss, and then at the end of each
+    /// resync during which more were lost.
+    pub(super) fn take_missed(&mut self, resynced: bool) -> Option<u64> {
+        if self.missed == 0 || (self.lossy && !resynced) {
             return None;
         }
         self.lossy = true;
@@ -187,15 +192,15 @@ impl Pace {
     }
 }
 
-/// 0.5 s, doubling up to a second, or up to `refused` for a server that refuses; each 50 % shorter or longer, so that the
-/// programs of a site do not come back all at once.
+/// Returns the pause before the next try: 0.5 s, doubled up to 1 s, or up to `refused` if the server refuses to be
+/// followed. Jitter makes it up to 50 % shorter or longer, so that a site's programs do not all reconnect at once.
 pub(super) fn pause(failures: u32, refused: Option<Duration>, jitter: f64) -> Duration {
     let longest = refused.unwrap_or(LONGEST_PAUSE);
     let shortest = SHORTEST_PAUSE.min(longest);
     shortest.saturating_mul(1 << failures.min(16)).min(longest).mul_f64(0.5 + jitter)
 }
 
-/// 0 to 1: a random number of the standard library's.
+/// Returns a random number from 0 to 1, made with the random keys of the standard library's hasher.
 pub(super) fn jitter() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }
@@ -210,17 +215,17 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// What is done by then, step by step, and when.
+    /// Runs the tasks that are due between two times. Returns each task and when it was due.
     fn run(pace: &mut Pace, from: Instant, until: Instant) -> Vec<(Task, Duration)> {
         let (mut now, mut done) = (from, Vec::new());
         while now <= until {
             while let Some(task) = pace.task(now, false) {
                 done.push((task, now - from));
                 match task {
-                    Task::Count => pace.counted(pace.dropped, 0.0),
+                    Task::CountDropped => pace.counted(pace.dropped, 0.0),
                     Task::List => pace.list_ended(now),
                     Task::GiveUp => return done,
-                    Task::Beat => {}
+                    Task::Heartbeat => {}
                 }
             }
             now += ms(100);
@@ -234,7 +239,7 @@ mod tests {
         let mut pace = Pace::new(Intervals::REAL, 0, start);
         let tasks = run(&mut pace, start, start + ms(60_000));
         let names: Vec<_> = tasks.iter().map(|(task, _)| *task).collect();
-        assert_eq!(names, [Task::List, Task::Beat, Task::Beat, Task::GiveUp]);
+        assert_eq!(names, [Task::List, Task::Heartbeat, Task::Heartbeat, Task::GiveUp]);
         assert!(tasks[1].1 >= ms(15_000) && tasks[3].1 <= ms(24_000), "{tasks:?}");
     }
 
@@ -243,9 +248,9 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(Intervals::REAL, 0, start);
         run(&mut pace, start, start + ms(20_000));
-        pace.heard(start + ms(20_500));
+        pace.line_received(start + ms(20_500));
         let tasks = run(&mut pace, start + ms(20_500), start + ms(35_000));
-        assert_eq!(tasks, [(Task::Count, ms(500))]);
+        assert_eq!(tasks, [(Task::CountDropped, ms(500))]);
     }
 
     #[test]
@@ -256,12 +261,12 @@ mod tests {
         let mut counts = 0;
         for tenth in 0..50 {
             let now = start + ms(100 * tenth);
-            pace.heard(now);
+            pace.line_received(now);
             counts += run(&mut pace, now, now).len();
         }
         assert_eq!(counts, 4);
         let tasks = run(&mut pace, start + ms(4_900), start + ms(10_000));
-        assert_eq!(tasks, [(Task::Count, ms(500))]);
+        assert_eq!(tasks, [(Task::CountDropped, ms(500))]);
     }
 
     #[test]
@@ -274,14 +279,14 @@ mod tests {
             assert_eq!(pace.task(start, false), Some(Task::List));
             let ended = start + took;
             pace.list_ended(ended);
-            assert!(pace.swept());
-            pace.heard(ended);
+            assert!(pace.resynced());
+            pace.line_received(ended);
             pace.counted(7, jitter);
             assert_eq!(pace.take_missed(false), Some(7));
             let lossy = ended + ms(u.int_in_range(0..=60_000)?);
             pace.lost(u.int_in_range(1..=9)?, 0.0);
             assert_eq!(pace.take_missed(false), None);
-            pace.heard(lossy);
+            pace.line_received(lossy);
             let due = pace.list_due().unwrap();
             assert!(due >= ended + ms(10_000).max(took * 20), "{:?}", due - ended);
             assert!(due <= ended + ms(12_500).max(took * 20 + ms(2_500)), "{:?}", due - ended);
@@ -300,10 +305,10 @@ mod tests {
         assert_eq!(pace.take_missed(false), None);
         pace.list_ended(start);
         assert_eq!(pace.take_missed(true), Some(2));
-        assert!(!pace.swept());
+        assert!(!pace.resynced());
         let tasks = run(&mut pace, start, start + ms(12_000));
         assert_eq!(tasks.last().map(|last| last.0), Some(Task::List));
-        assert!(pace.take_missed(true).is_none() && pace.swept());
+        assert!(pace.take_missed(true).is_none() && pace.resynced());
     }
 
     #[test]

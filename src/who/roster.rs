@@ -1,4 +1,4 @@
-//! Who is online, as the changes of a watch tell it. Knows no network.
+//! Who is online, by the changes of a watch. Contains no network code.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::change::Change;
 use crate::error::Error;
 
-/// For how long users stay who are offline.
+/// How long a roster keeps users who went offline, by default.
 const KEEP: Duration = Duration::from_secs(300);
 
 /// Whether a user is online.
@@ -54,8 +54,8 @@ pub enum Status {
 pub struct Roster {
     keep: Duration,
     users: HashMap<Arc<str>, Entry>,
-    /// Who went offline, the first ones first; without those who came back.
-    left: VecDeque<(DateTime<Utc>, Arc<str>)>,
+    /// Users who went offline and when, the earliest first. Those who have come back since are skipped later.
+    went_offline: VecDeque<(DateTime<Utc>, Arc<str>)>,
     servers: Vec<Server>,
     complete: bool,
 }
@@ -66,7 +66,7 @@ struct Entry {
     since: DateTime<Utc>,
     known: Status,
     server: u32,
-    /// The outage of its server after which it was told.
+    /// The number of the server's outages when the user was last reported.
     outage: u32,
 }
 
@@ -75,12 +75,13 @@ struct Server {
     name: Arc<str>,
     since: DateTime<Utc>,
     error: Option<Error>,
-    /// Counts them.
+    /// The number of outages so far.
     outage: u32,
-    /// Not in an outage, and not between the return and the reading of all its users.
+    /// Whether the server is up and, after an outage, all its users have been read again.
     settled: bool,
-    /// Users by what is known of them, and those among them who were not told since the outage began.
+    /// The number of users by their last known [`Status`].
     count: [usize; 3],
+    /// The part of `count` that was last reported before the latest outage.
     stale: [usize; 3],
 }
 
@@ -121,8 +122,8 @@ impl Default for Roster {
 impl Roster {
     /// Makes an empty one, in which users who are offline stay for as long. By default that is 5 minutes.
     pub fn keeping(offline: Duration) -> Self {
-        let (users, left, servers) = (HashMap::new(), VecDeque::new(), Vec::new());
-        Self { keep: offline, users, left, servers, complete: false }
+        let (users, went_offline, servers) = (HashMap::new(), VecDeque::new(), Vec::new());
+        Self { keep: offline, users, went_offline, servers, complete: false }
     }
 
     /// Takes in the next change of a watch.
@@ -140,8 +141,8 @@ impl Roster {
             }
             Change::Unreadable { user, server, .. } => self.set(user, None, Status::Unknown, server, now),
             Change::ServerDown { server, error } => {
-                let place = self.place(server, now);
-                let server = &mut self.servers[place];
+                let index = self.server_index(server, now);
+                let server = &mut self.servers[index];
                 if server.error.is_none() {
                     server.since = now;
                 }
@@ -151,11 +152,11 @@ impl Roster {
                 self.complete = false;
             }
             Change::ServerUp { server, .. } => {
-                let place = self.place(server, now);
-                (self.servers[place].error, self.servers[place].since) = (None, now);
+                let index = self.server_index(server, now);
+                (self.servers[index].error, self.servers[index].since) = (None, now);
             }
             Change::Missed { server, .. } => {
-                self.place(server, now);
+                self.server_index(server, now);
                 self.complete = false;
             }
             Change::Ready { complete, .. } => {
@@ -163,18 +164,18 @@ impl Roster {
                 self.complete = *complete;
             }
         }
-        self.forget(now);
+        self.remove_expired(now);
     }
 
     /// How many users are online.
     pub fn online(&self) -> usize {
-        self.servers.iter().map(|server| server.counted(Status::Online)).sum()
+        self.servers.iter().map(|server| server.count_known(Status::Online)).sum()
     }
 
     /// Of how many users it is unknown whether they are online.
     pub fn unknown(&self) -> usize {
         let of = |server: &Server| {
-            let others = [Status::Online, Status::Offline].map(|status| server.counted(status));
+            let others = [Status::Online, Status::Offline].map(|status| server.count_known(status));
             server.count.iter().sum::<usize>() - others.iter().sum::<usize>()
         };
         self.servers.iter().map(of).sum()
@@ -189,13 +190,13 @@ impl Roster {
     /// Returns the user, if the roster holds one of that name.
     pub fn get(&self, user: &str) -> Option<RosterUser<'_>> {
         let (user, entry) = self.users.get_key_value(user)?;
-        self.show(user, entry, Utc::now())
+        self.view(user, entry, Utc::now())
     }
 
     /// Returns all users, in no order.
     pub fn iter(&self) -> impl Iterator<Item = RosterUser<'_>> {
         let now = Utc::now();
-        self.users.iter().filter_map(move |(user, entry)| self.show(user, entry, now))
+        self.users.iter().filter_map(move |(user, entry)| self.view(user, entry, now))
     }
 
     /// Returns the servers of which the watch has told something so far.
@@ -207,7 +208,8 @@ impl Roster {
         })
     }
 
-    fn show<'a>(&'a self, user: &'a str, entry: &Entry, now: DateTime<Utc>) -> Option<RosterUser<'a>> {
+    /// Returns the user as the roster shows it; `None` if the user has been offline for longer than `keep`.
+    fn view<'a>(&'a self, user: &'a str, entry: &Entry, now: DateTime<Utc>) -> Option<RosterUser<'a>> {
         let Entry { last_seen, known, .. } = *entry;
         let server = &self.servers[entry.server as usize];
         let stale = server.is_stale(entry);
@@ -220,9 +222,10 @@ impl Roster {
         TimeDelta::from_std(self.keep).unwrap_or(TimeDelta::MAX)
     }
 
-    fn place(&mut self, name: &Arc<str>, now: DateTime<Utc>) -> usize {
-        if let Some(place) = self.servers.iter().position(|server| server.name == *name) {
-            return place;
+    /// Returns the index of the server, which is added if it is new.
+    fn server_index(&mut self, name: &Arc<str>, now: DateTime<Utc>) -> usize {
+        if let Some(index) = self.servers.iter().position(|server| server.name == *name) {
+            return index;
         }
         let (count, stale) = ([0; 3], [0; 3]);
         let (name, error) = (name.clone(), None);
@@ -238,19 +241,19 @@ impl Roster {
         server: &Arc<str>,
         now: DateTime<Utc>,
     ) {
-        let place = self.place(server, now);
+        let index = self.server_index(server, now);
         let before = self.users.get(user).copied();
         if let Some(before) = before {
             self.uncount(&before);
         }
         let kept = before.filter(|before| before.known == known);
         let since = kept.map_or(now, |before| before.since);
-        let server = &mut self.servers[place];
+        let server = &mut self.servers[index];
         server.count[known as usize] += 1;
-        let entry = Entry { last_seen, since, known, server: place as u32, outage: server.outage };
+        let entry = Entry { last_seen, since, known, server: index as u32, outage: server.outage };
         self.users.insert(user.clone(), entry);
         if known == Status::Offline && kept.is_none() {
-            self.left.push_back((since, user.clone()));
+            self.went_offline.push_back((since, user.clone()));
         }
     }
 
@@ -262,9 +265,12 @@ impl Roster {
         }
     }
 
-    /// Users leave who are offline for long. Those of a server that is down stay, and those who left after them.
-    fn forget(&mut self, now: DateTime<Utc>) {
-        while let Some((since, user)) = self.left.front().filter(|(since, _)| now - *since > self.kept()) {
+    /// Removes users who have been offline for longer than `keep`. Stops at a user of a server that is down: that user
+    /// stays, and so does everyone who went offline later.
+    fn remove_expired(&mut self, now: DateTime<Utc>) {
+        while let Some((since, user)) =
+            self.went_offline.front().filter(|(since, _)| now - *since > self.kept())
+        {
             let entry = self.users.get(user).copied();
             if let Some(entry) = entry.filter(|entry| entry.known == Status::Offline && entry.since == *since)
             {
@@ -274,7 +280,7 @@ impl Roster {
                 self.users.remove(user);
                 self.uncount(&entry);
             }
-            self.left.pop_front();
+            self.went_offline.pop_front();
         }
     }
 }
@@ -284,8 +290,8 @@ impl Server {
         !self.settled && entry.outage != self.outage
     }
 
-    /// How many of its users are known to be so.
-    fn counted(&self, status: Status) -> usize {
+    /// Returns how many of the server's users are known to have the status.
+    fn count_known(&self, status: Status) -> usize {
         let stale = if self.settled { 0 } else { self.stale[status as usize] };
         self.count[status as usize] - stale
     }
@@ -329,7 +335,7 @@ mod tests {
 
     fn any(u: &mut Unstructured<'_>) -> Result<Change> {
         let server = *u.choose(&["a", "b"])?;
-        // Each user has a server.
+        // Each user belongs to one server.
         let user = format!("{server}{}", u.int_in_range(0..=3)?);
         Ok(match u.int_in_range(0..=9)? {
             0..=2 => online(&user, server),
@@ -344,10 +350,12 @@ mod tests {
         })
     }
 
-    /// What was told last of each user, and since which change; and of each server whether it is settled.
+    /// The expected state, in which times are numbers of changes.
     #[derive(Default)]
     struct Model {
+        /// The last reported status of each user, when it was reported, and since when it holds.
         users: std::collections::BTreeMap<String, (Status, usize, usize)>,
+        /// Whether each server is up, whether it is settled, and when it last went down.
         servers: std::collections::BTreeMap<String, (bool, bool, usize)>,
     }
 
@@ -426,7 +434,7 @@ mod tests {
         roster.apply_at(&online("back", "a"), ago(60));
         roster.apply_at(&offline("stays", "a"), ago(59));
         roster.apply_at(&down("b"), ago(59));
-        // Hidden when its time is over, and gone with the next change.
+        // A user whose time is over is hidden at once, and is removed at the next change.
         assert!(roster.get("gone").is_none() && roster.iter().count() == 3);
         assert_eq!(roster.users.len(), 4);
         roster.apply_at(&ready(false), now);

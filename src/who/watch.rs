@@ -1,4 +1,4 @@
-//! Who comes and goes, as its reader sees it.
+//! The watch: an iterator over the changes of all servers.
 
 use std::{
     fmt,
@@ -47,7 +47,7 @@ use crate::{
 /// ```
 pub struct Watch {
     hub: Arc<Hub>,
-    /// The store in this process calls it as long as it is here.
+    /// The hook of the in-memory store, which calls it as long as it lives.
     _hook: Option<Arc<Hook>>,
 }
 
@@ -56,7 +56,7 @@ impl Watch {
         let (store, settings) = (tracker.store(), tracker.settings());
         let servers = store.remotes();
         let hub = Arc::new(Hub::new(servers.len().max(1)));
-        // From here on a failure closes what was opened.
+        // From here on an error drops `watch`, which closes what was opened.
         let mut watch = Self { hub, _hook: None };
         if servers.is_empty() {
             let (sender, keys) = mpsc::channel();
@@ -128,7 +128,7 @@ mod tests {
         who::roster::{Roster, Status},
     };
 
-    /// A memcached that knows one user, who was just seen.
+    /// Starts a fake memcached with one user, who was just seen.
     fn server_of(user: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
