@@ -21,7 +21,7 @@ pub(crate) use servers::{Login, Password, Place, Server, Servers};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// An expiry in memcached is a date in 31 bits, and these end in January 2038.
+/// The longest `last_seen_timeout`. memcached stores an expiry as a date in 31 bits, which end in January 2038.
 const MAX_LAST_SEEN_TIMEOUT: Duration = Duration::from_secs(5 * 365 * DAY.as_secs());
 
 const MAX_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
