@@ -166,7 +166,7 @@ fn a_write_that_fails_names_its_user_and_the_others_go_on() {
         (said.code, said.err.as_str()),
         (
             Some(3),
-            "last-seen: Bob Smith not recorded: invalid user: a space at byte 3; pass the id\n\
+            "last-seen: Bob Smith not recorded: invalid user: contains a space at byte 3; pass the id\n\
              last-seen: 2 of 3 users recorded\n"
         )
     );

@@ -140,7 +140,7 @@ fn those_who_were_asked_for_and_nobody_else() {
     assert_eq!(
         first,
         [
-            "unknown a b invalid user: a space at byte 1; pass the id",
+            "unknown a b invalid user: contains a space at byte 1; pass the id",
             "offline alice no record",
             &format!("offline carol last seen {carol}"),
             "offline nobody no record",
