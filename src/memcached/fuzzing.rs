@@ -43,10 +43,12 @@ fn answers_in(choice: u8, answer: &[u8], piece: usize) -> (Vec<String>, String) 
             end
         }
     };
+    // A proxy's backend may fail after the value of a `get` of one key: then the error counts.
+    let told_twice = matches!(choice & 7, 3 | 4);
     let mut places: Vec<_> = told.iter().map(|(nth, _)| *nth).collect();
     places.sort_unstable();
     places.dedup();
-    assert_eq!(places.len(), told.len(), "twice: {told:?}");
+    assert!(told_twice || places.len() == told.len(), "twice: {told:?}");
     (told.into_iter().map(|(nth, text)| format!("{nth} {text}")).collect(), end)
 }
 
