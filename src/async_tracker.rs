@@ -75,7 +75,7 @@ impl AsyncTracker {
         async move { self.tracker.seen_on::<Tokio>(key?, at).await }
     }
 
-    /// Returns when the user was last seen, to the second; `None` if there is no record. See [`Tracker::last_seen`].
+    /// Returns when the user was last seen; `None` if there is no record. See [`Tracker::last_seen`].
     ///
     /// # Errors
     /// Returns the errors of [`seen`](Self::seen), and [`Error::InvalidRecord`](crate::Error::InvalidRecord) if something else

@@ -22,8 +22,8 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Presence {
-    /// Holds the time of the user's last request, to the second; `None` if there is no record: the user was not seen within
-    /// `last_seen_timeout`, or memcached evicted the record.
+    /// Holds the time of the user's last request: to the second, unless a Django site or other code stored a fraction. `None`
+    /// if there is no record: the user was not seen within `last_seen_timeout`, or memcached evicted the record.
     pub last_seen: Option<DateTime<Utc>>,
     /// Tells whether that was within `online_timeout`.
     pub online: bool,

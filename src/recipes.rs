@@ -17,7 +17,7 @@
 //!   work, and log its error. A recorder in a `static` and `std::process::exit` lose the last
 //!   [`flush_interval`](crate::Settings::with_flush_interval).
 //!
-//! `crate::backend` is what the site has of its own: users, tokens, events.
+//! `crate::backend` is what the site has of its own: `#[derive(Clone)] struct User(String)`, tokens, events.
 //!
 //! # Workers, jobs and scripts
 //!
@@ -27,7 +27,8 @@
 //! # Errors in handlers
 //!
 //! Map [`Error::InvalidUser`](crate::Error::InvalidUser) to 400, and every other error to 503 or, better, to a page that
-//! says "unknown".
+//! says "unknown". To check a name when a user registers, call [`Tracker::preview`](crate::Tracker::preview), which sends
+//! nothing.
 //!
 //! # Templates
 //!
@@ -66,18 +67,21 @@ recipes! {
     ///
     /// * User: the `AuthSession` in the request extensions. Its session crate is `axum_login::tower_sessions`, which may be
     ///   of another version than the newest.
-    /// * Order: `SeenLayer`, then the `AuthManagerLayer`. The other way round nobody is recorded.
+    /// * Order: `SeenLayer` is added first, and the `AuthManagerLayer` after it, so that the latter runs first. The other way
+    ///   round nobody is recorded.
     /// * Activity: `pages`. Signing in is recorded by its handler, since nobody was signed in when the request arrived;
     ///   signing out is an end, not activity.
     /// * Shutdown: as in the recipe [`axum`](mod@crate::recipes::axum).
     axum_login, "axum_login.rs";
 
-    /// Records users of bare tower-sessions: the way for every site whose user has to be awaited.
+    /// Records users of bare tower-sessions, and of every site whose user has to be awaited. If a middleware of yours awaits
+    /// the user already and inserts it into the extensions, put `SeenLayer` inside it instead, as in the recipe
+    /// [`axum`](mod@crate::recipes::axum).
     ///
     /// * User: a value in the session, which is read with `await`: so a middleware of its own in place of `SeenLayer`, whose
     ///   `identify` is not async.
-    /// * Order: the middleware, then the session layer.
-    /// * Activity: `pages`.
+    /// * Order: the middleware is added first, and the session layer after it, so that the session layer runs first.
+    /// * Activity: `pages`. Signing in and out: as in [`axum_login`](mod@crate::recipes::axum_login).
     /// * Shutdown: as in the recipe [`axum`](mod@crate::recipes::axum).
     tower_sessions, "tower_sessions.rs";
 
@@ -132,7 +136,8 @@ recipes! {
     /// * Order: a `SeenLayer` may stand around it or not, since [`keep_online`](crate::Recorder::keep_online) records too.
     /// * Activity: the connection. A network that is gone closes none: ping the client, and drop the guard if it does not
     ///   answer. A sign-out ends the guard, and the guard the connection.
-    /// * Shutdown: close the sockets, since axum waits for them without a bound.
+    /// * Shutdown: close the sockets, since axum waits for them without a bound. `examples/axum/src/socket.rs` in the
+    ///   repository pings and closes them.
     web_socket, "web_socket.rs";
 
     /// Keeps a user online while a stream of server-sent events is open.

@@ -40,7 +40,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// A sign-out or a `forget`, in any process, cancels every sighting from before it that is still queued anywhere, for up to
 /// a day: both leave a tombstone beside the record, which the writer reads before it writes. A record never moves back in
 /// time, and a second that another process has written already is not written again.
-/// [docs/sharing.md](https://docs.rs/crate/last-seen/latest/source/docs/sharing.md), "Sign-outs", says what is not covered.
+/// [docs/operating.md](https://docs.rs/crate/last-seen/latest/source/docs/operating.md), "Sign-outs and tombstones", says what
+/// is not covered.
 ///
 /// Readers of the same tracker see queued sightings: a user who made the request is online on its page.
 ///

@@ -131,8 +131,8 @@ impl Tracker {
         run_through(self.seen_on::<Blocking>(self.key(user)?, at))
     }
 
-    /// Returns when the user was last seen, to the second; `None` if there is no record: the user was not seen within
-    /// `last_seen_timeout`, or memcached evicted the record.
+    /// Returns when the user was last seen: to the second, unless a Django site or other code stored a fraction. `None` if
+    /// there is no record: the user was not seen within `last_seen_timeout`, or memcached evicted the record.
     ///
     /// # Errors
     /// Returns the errors of [`seen`](Self::seen), and [`Error::InvalidRecord`](crate::Error::InvalidRecord) if something else

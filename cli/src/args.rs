@@ -13,8 +13,8 @@ const AFTER: &str = "\
 Exit codes:
   0    done; show of one user: online
   1    the answer is no: offline, no record
-  2    unknown, or failed: no server answered
-  3    a partial answer: some servers are down, but all that is printed is true
+  2    unknown, or failed: no server answered, or the record cannot be read
+  3    a partial answer: some users or servers are unknown, but all that is printed is true
   64   wrong usage or a wrong setting
   130  Ctrl-C
 

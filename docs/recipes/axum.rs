@@ -24,7 +24,9 @@ pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     axum::serve(listener, app(&recorder, tracker)).with_graceful_shutdown(stop).await?;
     // Writes what is queued, and blocks while it does.
-    tokio::task::spawn_blocking(move || recorder.close()).await??;
+    if let Err(error) = tokio::task::spawn_blocking(move || recorder.close()).await? {
+        eprintln!("not written: {error}");
+    }
     Ok(())
 }
 

@@ -23,7 +23,9 @@ pub async fn serve(
         .add_service(service)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop)
         .await?;
-    tokio::task::spawn_blocking(move || recorder.close()).await??;
+    if let Err(error) = tokio::task::spawn_blocking(move || recorder.close()).await? {
+        eprintln!("not written: {error}");
+    }
     Ok(())
 }
 

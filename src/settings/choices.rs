@@ -64,7 +64,7 @@ choices! {
 }
 
 choices! {
-    /// Selects how keys are spread over several servers. All programs of a site must use the same; with one server they do.
+    /// Selects how keys are spread over several servers. All programs of a site must use the same. With one server it makes no difference.
     ///
     /// ```
     /// use last_seen::{Settings, Sharding};

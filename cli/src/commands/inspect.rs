@@ -150,7 +150,8 @@ impl<'a> Inspected<'a> {
 
     fn lines(&self, tracker: &Tracker, found: &RecordInfo, view: View) -> Vec<String> {
         let columns = view.width.unwrap_or(usize::MAX);
-        let mut lines = text::wrap(&text::escape(&self.verdict(found, view)), columns);
+        let mut lines =
+            text::wrap(&text::escape(&self.verdict(found, tracker.settings().format(), view)), columns);
         lines.push(String::new());
         let mut fact = |name: &str, fact: &str| lines.extend(fact_lines(name, fact, NAME, view));
         fact("server", &found.server);
@@ -182,7 +183,7 @@ impl<'a> Inspected<'a> {
     }
 
     /// The answer in one sentence.
-    fn verdict(&self, found: &RecordInfo, view: View) -> String {
+    fn verdict(&self, found: &RecordInfo, here: Format, view: View) -> String {
         let user = self.user;
         let Some(stored) = &found.stored else { return format!("{user} has no record here") };
         let is = |presence: &Presence| {
@@ -198,6 +199,10 @@ impl<'a> Inspected<'a> {
         };
         match &stored.last_seen {
             Err(last_seen::Error::InvalidRecord { source, .. }) => match source.time() {
+                // The clocks are right: a local time was taken for another zone's.
+                Some(_) if stored.format.is_some_and(|format| format != here) => {
+                    format!("{user} has a record that cannot be read with the format set here, {here}")
+                }
                 Some(at) => {
                     let ahead = (at - self.now).num_seconds().max(0).cast_unsigned();
                     let ahead = view::duration(ahead - ahead % 60);
@@ -289,7 +294,7 @@ fn value(stored: &StoredRecord) -> String {
 fn format(stored: &StoredRecord, here: Format, view: View) -> String {
     match stored.format {
         Some(format) if format == here => {
-            format!("{format} {} written as this tracker writes it", view.glyph("✓"))
+            format!("{format} {} the format that this tracker writes", view.glyph("✓"))
         }
         Some(format) => format!("{format} {} and {here} is set here", view.glyph("✗")),
         None if stored.last_seen.is_ok() => "none that this tracker writes, but it can be read".to_owned(),

@@ -217,7 +217,7 @@ fn inspect_tells_which_format_it_is_and_what_each_would_store() {
     assert_eq!(shown[3], "key :1:seen_alice");
     let value = &shown[4];
     assert!(value.contains(r#"\x94\x85\x94R\x94." 53 bytes, flags 1, expires in "#), "{value}");
-    assert_eq!(shown[5], "format django ok written as this tracker writes it");
+    assert_eq!(shown[5], "format django ok the format that this tracker writes");
     assert!(shown[6].starts_with("zone Europe/Berlin, now 20"), "{}", shown[6]);
     assert_eq!(shown[8], "Also looked for: seen_alice (unix-seconds): no record");
     assert!(shown[9].starts_with(r#"as unix-seconds seen_alice, flags 0, "1"#), "{}", shown[9]);
@@ -315,7 +315,7 @@ fn inspect_tells_where_the_zone_files_are() {
     assert!(zone.ends_with(&format!(" UTC-07:00, zone files {}", zones.display())), "{zone}");
     let said = command("America/Winnipeg", "inspect");
     assert!(
-        said.code == Some(2) && said.err.contains("or its zone files are not those of this host"),
+        said.code == Some(2) && said.err.contains("its zone files differ from this host's"),
         "{said:?}"
     );
 }

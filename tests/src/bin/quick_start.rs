@@ -9,7 +9,7 @@ fn main() -> Result<(), last_seen::Error> {
     tracker.seen("alice")?; // when alice makes a request
     println!("{}", tracker.online("alice")?); // true, for 5 minutes
     println!("{}", tracker.presence("alice")?.ago()); // just now
-    tracker.sign_out("alice")?; // offline at once; when she was last seen is kept
+    tracker.sign_out("alice")?; // offline at once; last seen becomes 5 minutes ago
     Ok(())
 }
 // --- end ---

@@ -32,8 +32,10 @@ fn other_clock(stored: &StoredRecord, here: &Settings) -> Option<String> {
         let (off, way) = (quarters.unsigned_abs() * 15, if quarters > 0 { "past" } else { "future" });
         format!(
             "the record was written {written} s ago, as its expiry tells, and its time is {} more in the {way}: if Django \
-             wrote it, its TIME_ZONE or its zone files are not those of this host",
-            view::duration(off * 60)
+             wrote it, its TIME_ZONE is not the one set here ({}), its zone files differ from this host's, or its process does \
+             not use its TIME_ZONE",
+            view::duration(off * 60),
+            here.time_zone()
         )
     })
 }
