@@ -314,10 +314,7 @@ fn inspect_tells_where_the_zone_files_are() {
     let zone = shown.iter().find(|line| line.starts_with("zone ")).unwrap();
     assert!(zone.ends_with(&format!(" UTC-07:00, zone files {}", zones.display())), "{zone}");
     let said = command("America/Winnipeg", "inspect");
-    assert!(
-        said.code == Some(2) && said.err.contains("its zone files differ from this host's"),
-        "{said:?}"
-    );
+    assert!(said.code == Some(2) && said.err.contains("its zone files differ from this host's"), "{said:?}");
 }
 
 #[test]
