@@ -22,7 +22,7 @@ fn refused(user: impl fmt::Display) -> String {
 
 #[test]
 fn a_user_that_cannot_be_a_key_is_refused_with_the_reason() {
-    assert_eq!(refused(""), r#"user "" cannot be a memcached key: empty"#);
+    assert_eq!(refused(""), r#"user "" cannot be a memcached key: must not be empty"#);
     assert_eq!(
         refused("Alice Smith"),
         r#"user "Alice Smith" cannot be a memcached key: contains a space at byte 5; pass the user's id, not their display name, or a version 5 UUID of it"#
