@@ -200,7 +200,7 @@
 //! # Panics, unsafe code, minimum Rust
 //!
 //! Nothing in this crate panics, except that tokio does if an [`AsyncTracker`] is awaited outside its runtime. There is no
-//! `unsafe` code in it (`unsafe_code = "forbid"`). It needs Rust 1.95 or later.
+//! `unsafe` code in it (`unsafe_code = "forbid"`). It needs Rust 1.95 or later, and 1.88 without the feature `meta`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

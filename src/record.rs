@@ -101,8 +101,10 @@ impl Write for KeyBuffer {
             return Ok(());
         }
         self.full = true;
-        let head = part.floor_char_boundary(self.text.remaining_capacity());
-        self.text.push_str(&part[..head]);
+        let room = self.text.remaining_capacity();
+        let head =
+            part.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= room).last();
+        self.text.push_str(&part[..head.unwrap_or_default()]);
         Err(fmt::Error)
     }
 }
