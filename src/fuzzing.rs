@@ -30,7 +30,7 @@ pub fn servers(bytes: &[u8]) {
         Ok(Servers::Memcached(servers)) => {
             // The name of a socket is its path, which may hold a comma or a percent sign.
             for server in servers.iter().filter(|server| !server.name.starts_with('/')) {
-                let again = parse(&server.name);
+                let again = parse(&format!("memcache://{}", server.name));
                 let Ok(Servers::Memcached(again)) = again else { panic!("{:?} is refused", server.name) };
                 assert_eq!(again[0].name, server.name);
             }
