@@ -121,7 +121,7 @@ fn what_is_typed_is_checked_and_a_post_from_elsewhere_is_refused() {
     assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
     let refused = site.post("/sign-in", "user=Alice+Smith", &[]);
     assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
-    assert!(refused.contains("a space at byte 5; pass an id rather than a display name"), "{refused}");
+    assert!(refused.contains("contains a space at byte 5; pass the user"), "{refused}");
 
     let taken = site.post("/sign-in", "user=%3Cb%3Ealice%3C%2Fb%3E", &["Sec-Fetch-Site: same-origin"]);
     assert!(taken.starts_with("HTTP/1.1 303 "), "{taken}");
