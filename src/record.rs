@@ -92,6 +92,16 @@ impl KeyBuffer {
         };
         Err(InvalidUserError::new(name, reason).into())
     }
+
+    /// Takes the characters that still fit.
+    #[cold]
+    fn cut(&mut self, part: &str) {
+        self.full = true;
+        let room = self.text.remaining_capacity();
+        let head =
+            part.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= room).last();
+        self.text.push_str(&part[..head.unwrap_or_default()]);
+    }
 }
 
 /// Fails at [`MAX_KEY`] bytes, so that a `Display` that writes megabytes is stopped early.
@@ -100,11 +110,7 @@ impl Write for KeyBuffer {
         if self.text.try_push_str(part).is_ok() {
             return Ok(());
         }
-        self.full = true;
-        let room = self.text.remaining_capacity();
-        let head =
-            part.char_indices().map(|(at, char)| at + char.len_utf8()).take_while(|end| *end <= room).last();
-        self.text.push_str(&part[..head.unwrap_or_default()]);
+        self.cut(part);
         Err(fmt::Error)
     }
 }
