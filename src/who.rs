@@ -56,7 +56,7 @@ const UNREADABLE_MAX: usize = 100;
 pub struct OnlineUser {
     /// Names the user.
     pub user: String,
-    /// Holds the time of the user's last request, to the second.
+    /// Holds the time of the user's last request, as precisely as the record does.
     pub last_seen: DateTime<Utc>,
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use last_seen::{Error, Presence};
 use serde::Serialize;
 
-use crate::{out::Out, text, view::rfc3339, words};
+use crate::{out::Out, text, view::rfc3339};
 
 /// A user as every command writes one.
 #[derive(Serialize)]
@@ -13,25 +13,7 @@ struct User<'a> {
     status: &'static str,
     last_seen: Option<String>,
     age_s: Option<i64>,
-    error: Option<Failure>,
-}
-
-/// An error in the words of the screens.
-#[derive(Debug, Serialize)]
-pub(crate) struct Failure {
-    kind: &'static str,
-    server: Option<String>,
-    message: String,
-}
-
-impl From<&Error> for Failure {
-    fn from(error: &Error) -> Self {
-        let message = match error {
-            Error::Server { message, .. } => message.clone(),
-            error => words::cause(error),
-        };
-        Self { kind: error.kind(), server: error.server().map(str::to_owned), message }
-    }
+    error: Option<&'a Error>,
 }
 
 /// A server that is down, in a list of users.
@@ -39,7 +21,7 @@ impl From<&Error> for Failure {
 struct Down<'a> {
     server: &'a str,
     status: &'static str,
-    error: Failure,
+    error: &'a Error,
 }
 
 pub(crate) fn line(out: &mut Out, object: &impl Serialize) {
@@ -58,12 +40,12 @@ pub(crate) fn status(presence: Option<&Presence>) -> &'static str {
 }
 
 pub(crate) fn user(out: &mut Out, user: &str, presence: &last_seen::Result<Presence>, now: DateTime<Utc>) {
-    let (known, error) = (presence.as_ref().ok(), presence.as_ref().err().map(Failure::from));
+    let (known, error) = (presence.as_ref().ok(), presence.as_ref().err());
     let last_seen = known.and_then(|presence| presence.last_seen);
     let age_s = last_seen.map(|at| (now.timestamp() - at.timestamp()).max(0));
     line(out, &User { user, status: status(known), last_seen: last_seen.map(rfc3339), age_s, error });
 }
 
 pub(crate) fn down(out: &mut Out, error: &Error) {
-    line(out, &Down { server: error.server().unwrap_or_default(), status: "down", error: error.into() });
+    line(out, &Down { server: error.server().unwrap_or_default(), status: "down", error });
 }

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, iter};
 
 use last_seen::{Error, Settings};
 
-/// An error and its causes in one sentence.
+/// An error of this program and its causes in one sentence.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let causes = iter::successors(error.source(), |&error| error.source());
     causes.fold(plain(&error.to_string()), |text, cause| format!("{text}: {}", plain(&cause.to_string())))
@@ -13,9 +13,12 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
 /// What is wrong with the server, without its name: "connection refused".
 pub(crate) fn cause(error: &Error) -> String {
     match error {
-        Error::Unavailable { source, .. } => lower(&chain(&**source)),
+        Error::Unavailable { server, .. } => {
+            let text = error.to_string();
+            text.strip_prefix(&format!("memcached at {server} is unavailable: ")).unwrap_or(&text).to_owned()
+        }
         Error::Server { message, .. } => format!("answered {message:?}"),
-        error => chain(error),
+        error => error.to_string(),
     }
 }
 
@@ -24,7 +27,7 @@ pub(crate) fn sentence(error: &Error) -> String {
     match error {
         Error::Unavailable { server, .. } => format!("{server} is down: {}", cause(error)),
         Error::Server { server, .. } => format!("{server} {}", cause(error)),
-        error => chain(error),
+        error => error.to_string(),
     }
 }
 
@@ -54,17 +57,6 @@ fn plain(text: &str) -> String {
     let number = text.rsplit_once(" (os error ");
     let is_number = |number: &str| number.strip_suffix(')').is_some_and(|n| n.parse::<u32>().is_ok());
     number.filter(|(_, number)| is_number(number)).map_or(text, |(words, _)| words).to_owned()
-}
-
-/// The system's sentences begin with a capital, in the middle of ours.
-fn lower(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) if chars.clone().next().is_some_and(char::is_lowercase) => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
 }
 
 /// The servers as errors name them.
@@ -118,9 +110,10 @@ mod tests {
 
     #[test]
     fn a_system_error_is_plain_words() {
-        let refused = std::io::Error::from_raw_os_error(111);
-        assert_eq!(lower(&chain(&refused)), "connection refused");
-        assert_eq!(lower("DNS failed"), "DNS failed");
+        let broken = std::io::Error::from_raw_os_error(32);
+        assert_eq!(chain(&broken), "Broken pipe");
         assert_eq!(plain("a (os error x)"), "a (os error x)");
+        let down = Tracker::connect("127.0.0.1:1").unwrap().online("alice").unwrap_err();
+        assert_eq!(sentence(&down), "127.0.0.1:1 is down: connection refused");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     When, Write,
-    protocol::{Asked, Change, Changes, Exchange, Found, Get, Lines, Next, SingleGets},
+    protocol::{Asked, Change, Changes, Found, Get, Lines, SingleGets, deliver::deliver},
 };
 use crate::record::{Key, Keys, Value};
 
@@ -16,7 +16,7 @@ pub fn answers(bytes: &[u8]) {
 }
 
 /// Returns the callbacks, and how the exchange ends.
-fn answers_in(choice: u8, answer: &[u8], piece: usize) -> (Vec<String>, String) {
+fn answers_in(choice: u8, answer: &[u8], piece: usize) -> (Vec<String>, (String, usize)) {
     let keys = Keys::new("seen_", 0..4);
     let places = [0, 1, 2, 3];
     let value = Value { flags: 0, bytes: b"1795486388".to_vec() };
@@ -25,20 +25,20 @@ fn answers_in(choice: u8, answer: &[u8], piece: usize) -> (Vec<String>, String) 
     let end = match choice & 7 {
         0..3 => {
             let found = |nth, found: Found<'_>| told.push((nth, format!("{found:?}")));
-            deliver(&mut Get::new(Asked::Some(&keys, &places), choice & 1 == 1, found), answer, piece)
+            deliver(&mut Get::new(Asked::Some(&keys, &places), choice & 1 == 1, found), answer, || piece)
         }
         3 | 4 => {
             let answered = |nth, found: Result<Found<'_>, String>| told.push((nth, format!("{found:?}")));
-            deliver(&mut SingleGets::new(Asked::Some(&keys, &places), answered), answer, piece)
+            deliver(&mut SingleGets::new(Asked::Some(&keys, &places), answered), answer, || piece)
         }
         5 | 6 => {
             let changes = [Change::Store(&write), Change::Store(&write)];
             let answered = |nth, made| told.push((nth, format!("{made:?}")));
-            deliver(&mut Changes::new(&changes, answered), answer, piece)
+            deliver(&mut Changes::new(&changes, answered), answer, || piece)
         }
         _ => {
             let mut lines = Lines::stats();
-            let end = deliver(&mut lines, answer, piece);
+            let end = deliver(&mut lines, answer, || piece);
             told.extend(lines.lines.into_iter().enumerate());
             end
         }
@@ -50,28 +50,4 @@ fn answers_in(choice: u8, answer: &[u8], piece: usize) -> (Vec<String>, String) 
     places.dedup();
     assert!(told_twice || places.len() == told.len(), "twice: {told:?}");
     (told.into_iter().map(|(nth, text)| format!("{nth} {text}")).collect(), end)
-}
-
-fn deliver(exchange: &mut impl Exchange, answer: &[u8], piece: usize) -> String {
-    let mut input = Vec::new();
-    exchange.write(&mut Vec::new(), 60);
-    for piece in answer.chunks(piece) {
-        input.extend_from_slice(piece);
-        while !input.is_empty() {
-            let mut left = &input[..];
-            let read = exchange.read(&mut left);
-            let used = input.len() - left.len();
-            input.drain(..used);
-            match read {
-                Err(Next::More(total)) => {
-                    assert!(total > input.len(), "wants {total} bytes, and has {}", input.len());
-                    break;
-                }
-                Err(Next::Send) => exchange.write(&mut Vec::new(), 60),
-                Err(Next::Failed(failure)) => return format!("{failure:?}"),
-                Ok(()) => return "done".to_owned(),
-            }
-        }
-    }
-    "more".to_owned()
 }

@@ -520,5 +520,7 @@ impl Exchange for BinaryNoop {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod deliver;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ pub enum Change {
     Online {
         /// Names the user.
         user: Arc<str>,
-        /// Holds the time of the user's last request, to the second.
+        /// Holds the time of the user's last request, as precisely as the record does.
         last_seen: DateTime<Utc>,
         /// Names the server that holds the record.
         server: Arc<str>,
@@ -44,7 +44,7 @@ pub enum Change {
     Seen {
         /// Names the user.
         user: Arc<str>,
-        /// Holds the time of the user's last request, to the second.
+        /// Holds the time of the user's last request, as precisely as the record does.
         last_seen: DateTime<Utc>,
         /// Names the server that holds the record.
         server: Arc<str>,

@@ -121,8 +121,8 @@ struct Server {
 pub struct RosterUser<'a> {
     /// Names the user.
     pub user: &'a str,
-    /// Holds the time of the user's last request, to the second; `None` if there is no record, or it is not a valid
-    /// timestamp.
+    /// Holds the time of the user's last request, as precisely as the record does; `None` if there is no record, or it is not
+    /// a valid timestamp.
     pub last_seen: Option<DateTime<Utc>>,
     /// Says whether the user is online, as far as that is known now.
     pub status: Status,

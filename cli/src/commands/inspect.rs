@@ -5,17 +5,10 @@ mod doubts;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
-use last_seen::{Format, Presence, RecordInfo, Result, StoredRecord, Tracker};
+use last_seen::{Error, Format, Presence, RecordInfo, Result, StoredRecord, Tracker};
 use serde::Serialize;
 
-use crate::{
-    CommandResult, Exit,
-    json::{self, Failure},
-    out::Out,
-    text, view,
-    view::View,
-    words,
-};
+use crate::{CommandResult, Exit, json, out::Out, text, view, view::View, words};
 use candidates::{Candidate, CandidateLine};
 
 /// So much of a value is shown to people; no time is written in more.
@@ -35,7 +28,7 @@ struct Line<'a> {
     zone_files: Option<&'a str>,
     candidates: Vec<CandidateLine<'a>>,
     formats: Option<Vec<Written>>,
-    error: Option<Failure>,
+    error: Option<&'a Error>,
 }
 
 #[derive(Serialize)]
@@ -84,7 +77,7 @@ pub(crate) fn inspect(tracker: &Tracker, user: &str, all_formats: bool, out: &mu
         lines.iter().for_each(|line| out.line(line));
     }
     match &inspected.found {
-        Err(error) if words::of_user(error).is_some() => out.report(&words::chain(error)),
+        Err(error) if words::of_user(error).is_some() => out.report(&error.to_string()),
         Err(error) => out.report(&format!("{}. {} is unknown.", words::sentence(error), text::escape(user))),
         Ok(_) if out.json => {}
         Ok(_) => inspected.doubt.iter().for_each(|doubt| out.report(doubt)),
@@ -144,7 +137,7 @@ impl<'a> Inspected<'a> {
             zone_files: found.map(|found| found.zone_files),
             candidates: self.candidates.iter().map(Candidate::line).collect(),
             formats,
-            error: self.found.as_ref().err().map(Failure::from),
+            error: self.found.as_ref().err(),
         }
     }
 
@@ -198,7 +191,7 @@ impl<'a> Inspected<'a> {
             format!("{user} is {status}, last seen {ago} ({})", at.unwrap_or_default())
         };
         match &stored.last_seen {
-            Err(last_seen::Error::InvalidRecord { source, .. }) => match source.time() {
+            Err(Error::InvalidRecord { source, .. }) => match source.time() {
                 // The clocks are right: a local time was taken for another zone's.
                 Some(_) if stored.format.is_some_and(|format| format != here) => {
                     format!("{user} has a record that cannot be read with the format set here, {here}")
@@ -210,7 +203,7 @@ impl<'a> Inspected<'a> {
                 }
                 None => format!("{user} has a record that is not a timestamp: {source}"),
             },
-            Err(error) => format!("{user} is unknown: {}", words::chain(error)),
+            Err(error) => format!("{user} is unknown: {error}"),
             Ok(_) => self.presence.as_ref().map(is).unwrap_or_default(),
         }
     }

@@ -1,12 +1,11 @@
 //! `servers`: how each one is.
 
 use chrono::TimeDelta;
-use last_seen::{ServerInfo, ServerStatus, Tracker};
+use last_seen::{Error, ServerInfo, ServerStatus, Tracker};
 use serde::Serialize;
 
 use crate::{
-    Exit,
-    json::{self, Failure},
+    Exit, json,
     out::Out,
     table::{Cell, Style, Table},
     text,
@@ -30,7 +29,7 @@ struct Line<'a> {
     connections: Option<u64>,
     max_connections: Option<u64>,
     warnings: Vec<String>,
-    error: Option<Failure>,
+    error: Option<&'a Error>,
 }
 
 pub(crate) fn servers(tracker: &Tracker, out: &mut Out) -> u8 {
@@ -62,7 +61,7 @@ fn line(status: &ServerStatus) -> Line<'_> {
         connections: info.and_then(|info| info.connections),
         max_connections: info.and_then(|info| info.max_connections),
         warnings: info.map(warnings).unwrap_or_default(),
-        error: status.info.as_ref().err().map(Failure::from),
+        error: status.info.as_ref().err(),
     }
 }
 

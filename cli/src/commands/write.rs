@@ -3,12 +3,11 @@
 use std::io::{self, IsTerminal};
 
 use chrono::Utc;
-use last_seen::{Result, Tracker};
+use last_seen::{Error, Result, Tracker};
 use serde::Serialize;
 
 use crate::{
-    Exit,
-    json::{self, Failure},
+    Exit, json,
     out::{Out, print_raw},
     table::Table,
     text, view, words,
@@ -26,7 +25,7 @@ struct Write {
 struct Line<'a> {
     user: &'a str,
     result: &'static str,
-    error: Option<Failure>,
+    error: Option<&'a Error>,
 }
 
 pub(crate) fn seen(tracker: &Tracker, users: &[String], verbose: bool, out: &mut Out) -> u8 {
@@ -97,7 +96,7 @@ fn each(
         found |= *done.as_ref().unwrap_or(&false);
         if out.json {
             let result = done.as_ref().map_or("failed", |done| if *done { result } else { "no_record" });
-            json::line(out, &Line { user, result, error: done.as_ref().err().map(Failure::from) });
+            json::line(out, &Line { user, result, error: done.as_ref().err() });
         }
         match done {
             Ok(true) if verbose => {

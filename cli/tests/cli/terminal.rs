@@ -186,7 +186,7 @@ fn times_are_local_or_in_utc() {
     let memcached = Memcached::start();
     store(&memcached, "alice", 2 * 86_400);
     let day = |arguments: &[&str]| {
-        let mut terminal = Terminal::start(&memcached.address(), arguments, SIZE, &[("TZ", "XXX-14")]);
+        let mut terminal = Terminal::start(&memcached.address(), arguments, SIZE, &[("TZ", "LINT-14")]);
         assert_eq!(terminal.ends(), 1);
         terminal.lines()[1].split_whitespace().skip(5).collect::<Vec<_>>().join(" ")
     };

@@ -30,6 +30,13 @@ fn back(reader: &mut Reader) {
     reader.holds(secs(2), Roster::is_complete);
 }
 
+fn followed_through_a_relay() -> (Memcached, Relay, Tracker, Reader) {
+    let memcached = Memcached::start();
+    let relay = Relay::start(memcached.address());
+    let (tracker, reader) = (memcached.tracker(), Reader::ready(&Tracker::connect(&relay.address).unwrap()));
+    (memcached, relay, tracker, reader)
+}
+
 #[test]
 fn a_server_that_is_killed_is_down_at_once_and_its_users_are_unknown_until_it_is_back() {
     let mut memcached = Memcached::start();
@@ -74,10 +81,7 @@ fn a_server_that_is_stopped_is_down_and_everything_is_right_when_it_goes_on() {
 
 #[test]
 fn a_network_that_is_cut_is_found_out_and_everything_is_right_when_it_is_back() {
-    let memcached = Memcached::start();
-    let relay = Relay::start(memcached.address());
-    let tracker = memcached.tracker();
-    let mut reader = Reader::ready(&Tracker::connect(&relay.address).unwrap());
+    let (_memcached, relay, tracker, mut reader) = followed_through_a_relay();
     tracker.seen("alice").unwrap();
     reader.holds(secs(5), |roster| roster.online() == 1);
     relay.cut(true);
@@ -94,10 +98,7 @@ fn a_network_that_is_cut_is_found_out_and_everything_is_right_when_it_is_back() 
 
 #[test]
 fn a_log_connection_that_dies_silently_is_found_out_and_replaced() {
-    let memcached = Memcached::start();
-    let relay = Relay::start(memcached.address());
-    let tracker = memcached.tracker();
-    let mut reader = Reader::ready(&Tracker::connect(&relay.address).unwrap());
+    let (_memcached, relay, tracker, mut reader) = followed_through_a_relay();
     tracker.seen("alice").unwrap();
     reader.holds(secs(5), |roster| roster.online() == 1);
     relay.kill_log();
@@ -110,10 +111,7 @@ fn a_log_connection_that_dies_silently_is_found_out_and_replaced() {
 
 #[test]
 fn a_reading_connection_that_dies_silently_is_replaced_and_nothing_is_lost() {
-    let memcached = Memcached::start();
-    let relay = Relay::start(memcached.address());
-    let tracker = memcached.tracker();
-    let mut reader = Reader::ready(&Tracker::connect(&relay.address).unwrap());
+    let (_memcached, relay, tracker, mut reader) = followed_through_a_relay();
     tracker.seen("alice").unwrap();
     reader.holds(secs(5), |roster| roster.online() == 1);
     relay.kill_others();
@@ -124,10 +122,7 @@ fn a_reading_connection_that_dies_silently_is_replaced_and_nothing_is_lost() {
 
 #[test]
 fn both_connections_that_die_silently_are_found_out_and_replaced() {
-    let memcached = Memcached::start();
-    let relay = Relay::start(memcached.address());
-    let tracker = memcached.tracker();
-    let mut reader = Reader::ready(&Tracker::connect(&relay.address).unwrap());
+    let (_memcached, relay, tracker, mut reader) = followed_through_a_relay();
     relay.kill_log();
     relay.kill_others();
     tracker.seen("bob").unwrap();

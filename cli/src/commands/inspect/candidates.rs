@@ -4,8 +4,6 @@ use chrono::{DateTime, Utc};
 use last_seen::{Error, Format, RecordInfo, Result, Settings, Sharding, StoredRecord, Tracker};
 use serde::Serialize;
 
-use crate::json::Failure;
-
 /// What a program that is set up in another way finds.
 pub(super) struct Candidate {
     /// The format or the sharding that differs.
@@ -26,7 +24,7 @@ pub(super) struct CandidateLine<'a> {
     key: &'a str,
     status: &'static str,
     last_seen: Option<DateTime<Utc>>,
-    error: Option<Failure>,
+    error: Option<&'a Error>,
 }
 
 impl Candidate {
@@ -43,7 +41,7 @@ impl Candidate {
                 Err(_) => "unknown",
             },
             last_seen: last_seen.and_then(|at| at.as_ref().ok().copied()),
-            error: error.map(Failure::from),
+            error,
         }
     }
 }

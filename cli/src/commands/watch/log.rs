@@ -5,18 +5,11 @@
 use std::{io, time::Duration};
 
 use chrono::{DateTime, Timelike, Utc};
-use last_seen::{Change, OfflineReason, Presence, Tracker};
+use last_seen::{Change, Error, OfflineReason, Presence, Tracker};
 use serde::Serialize;
 
 use super::Followed;
-use crate::{
-    CommandResult, Exit,
-    json::{self, Failure},
-    out::Out,
-    text, view,
-    view::rfc3339,
-    words,
-};
+use crate::{CommandResult, Exit, json, out::Out, text, view, view::rfc3339, words};
 
 /// Looks this often whether anyone reads.
 const LOOK: Duration = Duration::from_secs(1);
@@ -55,7 +48,7 @@ enum Event<'a> {
         user: &'a str,
         status: &'static str,
         last_seen: Option<String>,
-        error: Failure,
+        error: &'a Error,
     },
     Ready {
         at: String,
@@ -65,7 +58,7 @@ enum Event<'a> {
     ServerDown {
         at: String,
         server: &'a str,
-        error: Failure,
+        error: &'a Error,
     },
     ServerUp {
         at: String,
@@ -142,7 +135,7 @@ impl Log<'_> {
             }
             Change::Unreadable { user, error, .. } => self.unknown(user, error),
             Change::ServerDown { server, error, .. } => {
-                let event = Event::ServerDown { at, server, error: error.into() };
+                let event = Event::ServerDown { at, server, error };
                 self.event(&event, "down", server, &words::cause(error));
                 self.remark(&words::sentence(error));
             }
@@ -187,9 +180,9 @@ impl Log<'_> {
         }
     }
 
-    fn unknown(&mut self, user: &str, error: &last_seen::Error) {
+    fn unknown(&mut self, user: &str, error: &Error) {
         let detail = words::of_user(error).unwrap_or_else(|| words::sentence(error));
-        let (status, error) = ("unknown", error.into());
+        let (status, error) = ("unknown", error);
         let event = Event::Unknown { at: now(), user, status, last_seen: None, error };
         self.event(&event, "unknown", user, &detail);
     }
