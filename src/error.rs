@@ -117,6 +117,22 @@ impl Error {
         }
     }
 
+    /// Returns what happened, escaped and without the server's name: for a row or a card that names the server already.
+    ///
+    /// ```
+    /// let error = last_seen::Tracker::connect("127.0.0.1:1")?.seen("alice").unwrap_err();
+    /// assert_eq!(error.reason(), "connection refused");
+    /// assert_eq!(error.to_string(), "memcached at 127.0.0.1:1 is unavailable: connection refused");
+    /// # Ok::<(), last_seen::Error>(())
+    /// ```
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unavailable { source, .. } => IoText(source).to_string(),
+            Self::Server { message, .. } => format!("answered {message:?}"),
+            error => error.to_string(),
+        }
+    }
+
     pub(crate) fn unavailable(server: &str, source: io::Error) -> Self {
         Self::Unavailable { server: server.to_owned(), source: Arc::new(source) }
     }
@@ -141,10 +157,8 @@ impl Error {
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let message = match self {
-            // The field `server` already names the server.
-            Self::Unavailable { source, .. } => IoText(source).to_string(),
             Self::Server { message, .. } => message.clone(),
-            error => error.to_string(),
+            error => error.reason(),
         };
         let mut fields = serializer.serialize_struct("Error", 3)?;
         fields.serialize_field("kind", self.kind())?;

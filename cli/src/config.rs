@@ -6,7 +6,7 @@ use last_seen::Settings;
 
 use crate::args::ConnectionOptions;
 
-/// What stands in the way of any settings.
+/// Why no settings could be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read {}", path.display())]

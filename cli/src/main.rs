@@ -127,7 +127,7 @@ fn run(cli: &Cli, out: &mut Out) -> CommandResult {
     }
 }
 
-/// The users; `-` stands for the lines of the standard input.
+/// The users; `-` means the lines of the standard input.
 fn names(users: &[String]) -> io::Result<Vec<String>> {
     let mut names = Vec::with_capacity(users.len());
     for user in users {

@@ -40,7 +40,7 @@ impl View {
         Self { width, live, colour, unicode: width.is_some() && unicode(), utc }
     }
 
-    /// The glyph, or what stands for it without a UTF-8 locale.
+    /// The glyph, or its replacement in a locale without UTF-8.
     pub(crate) fn glyph(self, glyph: &'static str) -> &'static str {
         match glyph {
             glyph if self.unicode => glyph,

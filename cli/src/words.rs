@@ -10,23 +10,11 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     causes.fold(plain(&error.to_string()), |text, cause| format!("{text}: {}", plain(&cause.to_string())))
 }
 
-/// What is wrong with the server, without its name: "connection refused".
-pub(crate) fn cause(error: &Error) -> String {
-    match error {
-        Error::Unavailable { server, .. } => {
-            let text = error.to_string();
-            text.strip_prefix(&format!("memcached at {server} is unavailable: ")).unwrap_or(&text).to_owned()
-        }
-        Error::Server { message, .. } => format!("answered {message:?}"),
-        error => error.to_string(),
-    }
-}
-
 /// One sentence: "cache2:11211 is down: connection refused".
 pub(crate) fn sentence(error: &Error) -> String {
     match error {
-        Error::Unavailable { server, .. } => format!("{server} is down: {}", cause(error)),
-        Error::Server { server, .. } => format!("{server} {}", cause(error)),
+        Error::Unavailable { server, .. } => format!("{server} is down: {}", error.reason()),
+        Error::Server { server, .. } => format!("{server} {}", error.reason()),
         error => error.to_string(),
     }
 }

@@ -59,6 +59,7 @@ fn an_error_names_its_kind_and_its_server() {
         let _ = stream.write_all(b"SERVER_ERROR busy\r\n");
     });
     let server = Tracker::connect(&fake.address()).unwrap().seen("erin").unwrap_err();
+    assert_eq!(server.reason(), r#"answered "busy""#);
     assert_eq!(json(&server), json!({"kind": "server", "server": fake.address(), "message": "busy"}));
 
     let recorder = Recorder::new(Tracker::in_memory());

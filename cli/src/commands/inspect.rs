@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{CommandResult, Exit, json, out::Out, text, view, view::View, words};
 use candidates::{Candidate, CandidateLine};
 
-/// So much of a value is shown to people; no time is written in more.
+/// How many bytes of a value are shown. Every form of a time is shorter.
 const MAX_SHOWN_BYTES: usize = 256;
 
 /// The columns of a fact's name.
@@ -267,7 +267,7 @@ fn written(
     Ok(Written { format: format.to_string(), server: record.server, key: record.key, flags, bytes, stored })
 }
 
-/// A name, and what it is, wrapped beside it.
+/// Returns a name with its fact in the column next to it, wrapped.
 fn fact_lines(name: &str, fact: &str, indent: usize, view: View) -> Vec<String> {
     let columns = view.width.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(1));
     let parts = text::wrap(&text::escape(fact), columns).into_iter().enumerate();

@@ -13,10 +13,10 @@ use crate::{
     words,
 };
 
-/// In this version memcached stopped to hold locks for the reader of a listing.
+/// From this version on, a reader who is slow to read a listing does not block memcached's other clients.
 const SAFE_LISTING: [u32; 3] = [1, 6, 19];
 
-/// From so many percent on, connections are running out.
+/// The percentage of connections in use from which on there is a warning.
 const MANY_CONNECTIONS: u64 = 90;
 
 #[derive(Serialize)]
@@ -126,7 +126,7 @@ fn remarks(status: &ServerStatus) -> Vec<String> {
     let name = words::short(&status.server);
     match &status.info {
         Ok(info) => warnings(info).into_iter().map(|warning| format!("{name}  {warning}")).collect(),
-        Err(error) => vec![format!("{name}  {}. Is memcached running there?", words::cause(error))],
+        Err(error) => vec![format!("{name}  {}. Is memcached running there?", error.reason())],
     }
 }
 

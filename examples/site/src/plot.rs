@@ -11,17 +11,17 @@ const HEIGHT: f64 = 100.0;
 pub(crate) struct Plot {
     /// The seconds that it shows, at most an hour.
     pub(crate) span: i64,
-    /// What was known, and what was known of a part of the servers.
+    /// Paths of the line: `line` while all servers answered, `thin` while some did.
     pub(crate) line: String,
     pub(crate) thin: String,
-    /// Where not everything was known: the ground, and the lines on it.
+    /// Paths of the times when not all servers answered: the background, and the hatching on it.
     pub(crate) band: String,
     pub(crate) hatch: String,
-    /// Those of the grid.
+    /// The path of the grid's lines.
     pub(crate) lines: String,
-    /// What stands beside the grid, from above.
+    /// The numbers beside the grid, from the top.
     pub(crate) marks: Vec<usize>,
-    /// What stands below it.
+    /// The times below the grid, in Unix seconds.
     pub(crate) times: Vec<i64>,
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Server {
 pub(crate) struct Summary {
     pub(crate) known: Known,
     pub(crate) in_memory: bool,
-    /// How many servers there are; `servers` has those of which the watch has told something.
+    /// The number of servers in the settings. `servers` has those that a change has named.
     pub(crate) total: usize,
     pub(crate) servers: Vec<Server>,
     /// How many are online, of the servers that are up; `None` while no server answers.
@@ -68,7 +68,7 @@ impl Summary {
             name: server.name.to_owned(),
             up: server.error.is_none(),
             since: server.since.timestamp(),
-            error: server.error.map(cause),
+            error: server.error.map(last_seen::Error::reason),
         };
         let servers: Vec<Server> = state.roster.servers().map(server).collect();
         let down = servers.iter().filter(|server| !server.up).count();
@@ -118,13 +118,6 @@ impl Summary {
             None => String::new(),
         }
     }
-}
-
-/// The innermost cause: the server is named beside it.
-fn cause(error: &last_seen::Error) -> String {
-    let error: &dyn std::error::Error = error;
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// One user, as shown.

@@ -5,7 +5,7 @@ use last_seen::{Format, Settings, StoredRecord};
 
 use crate::view;
 
-/// So many seconds are a quarter of an hour.
+/// A quarter of an hour, in seconds.
 const QUARTER: i64 = 15 * 60;
 
 /// Why another program fails on it, or means another time.

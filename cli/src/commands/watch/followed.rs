@@ -11,7 +11,7 @@ use last_seen::{Change, Error, Presence, Result, Roster, RosterServer, Status, T
 
 use crate::words;
 
-/// Users who were named stay for good.
+/// Users who were named on the command line are never removed.
 const FOR_GOOD: Duration = Duration::from_secs(u32::MAX as u64);
 
 #[derive(Clone)]

@@ -136,7 +136,7 @@ impl Log<'_> {
             Change::Unreadable { user, error, .. } => self.unknown(user, error),
             Change::ServerDown { server, error, .. } => {
                 let event = Event::ServerDown { at, server, error };
-                self.event(&event, "down", server, &words::cause(error));
+                self.event(&event, "down", server, &error.reason());
                 self.remark(&words::sentence(error));
             }
             Change::ServerUp { server, down_for, .. } => {

@@ -1,7 +1,7 @@
 //! The first lines: how many are online, how the servers are, and what is wrong.
 
 use chrono::{DateTime, Utc};
-use last_seen::RosterServer;
+use last_seen::{Error, RosterServer};
 
 use super::super::{followed::Followed, live::Ui};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     words,
 };
 
-/// Where the servers stand in a wide header.
+/// The column of the servers in a wide header.
 const SERVERS_AT: usize = 30;
 
 /// How many, the servers, the time.
@@ -138,7 +138,7 @@ pub(super) fn note(followed: &Followed, ui: &Ui, view: View, now: DateTime<Utc>)
         // It is the whole screen.
         return None;
     }
-    let cause = first.error.map(words::cause).unwrap_or_default();
+    let cause = first.error.map(Error::reason).unwrap_or_default();
     let more = match down.len() {
         1 => String::new(),
         count => format!(" (and {} more)", count - 1),
@@ -164,7 +164,7 @@ pub(super) fn empty(followed: &Followed, ui: &Ui, view: View) -> Option<Vec<Stri
     let is_wide = Layout::of(view) == Layout::Full;
     let lines = match followed.down().next() {
         Some(down) if followed.all_are_down() => {
-            let cause = down.error.map(words::cause).unwrap_or_default();
+            let cause = down.error.map(Error::reason).unwrap_or_default();
             [
                 format!("No server has answered yet: {cause}."),
                 "Retrying. Is memcached running there?  --servers HOST:PORT".to_owned(),
