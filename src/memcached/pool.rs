@@ -62,16 +62,10 @@ impl Pool {
     /// Takes a permit, and waits for one if necessary, first come, first served. Returns `None` if none is free before
     /// the deadline.
     pub(super) async fn take<L: Link>(self: &Arc<Self>, until: Instant) -> Option<Taken<L>> {
-        let mut waiting = match self.take_or_wait() {
-            Ok(taken) => return Some(taken),
-            Err(waiting) => waiting,
-        };
-        while L::wait(waiting.listener.take()?, until).await {
-            if let Some(taken) = waiting.take() {
-                return Some(taken);
-            }
+        match self.take_or_wait() {
+            Ok(taken) => Some(taken),
+            Err(waiting) => Box::pin(waiting.until(until)).await,
         }
-        None
     }
 
     fn take_or_wait<L: Link>(self: &Arc<Self>) -> Result<Taken<L>, Waiting> {
@@ -180,6 +174,15 @@ struct Waiting {
 }
 
 impl Waiting {
+    async fn until<L: Link>(mut self, until: Instant) -> Option<Taken<L>> {
+        while L::wait(self.listener.take()?, until).await {
+            if let Some(taken) = self.take() {
+                return Some(taken);
+            }
+        }
+        None
+    }
+
     fn take<L: Link>(&mut self) -> Option<Taken<L>> {
         let mut state = self.pool.lock();
         let idle = state.take(self.pool.limit, self.pool.max_idle);

@@ -148,7 +148,8 @@ impl Server {
         {
             return Ok(Lease { connection, permit });
         }
-        Ok(Lease { connection: self.connect(call).await?, permit })
+        // Boxed here and below: this is rare, and with its TLS handshake larger than the rest of the call's future.
+        Ok(Lease { connection: Box::pin(self.connect(call)).await?, permit })
     }
 
     async fn connect<L: Link>(&self, call: Call) -> Result<Connection<L>> {
@@ -172,8 +173,11 @@ impl Server {
         if ran.as_ref().is_err_and(|broken| broken.stale) {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis() as u64;
             let patience = Duration::from_millis(left);
-            lease.connection = self.connect(Call { until: deadline, patience, ..call }).await?;
-            ran = lease.connection.run(exchange, deadline).await;
+            let again = async {
+                lease.connection = self.connect(Call { until: deadline, patience, ..call }).await?;
+                Ok::<_, Error>(lease.connection.run(exchange, deadline).await)
+            };
+            ran = Box::pin(again).await?;
         }
         ran.map_err(|broken| self.error(broken, "answer", call.patience))?;
         lease.permit.give_back(lease.connection);

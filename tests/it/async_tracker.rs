@@ -38,6 +38,18 @@ fn its_futures_are_send_whatever_the_user_is() {
     });
 }
 
+/// A future is moved at each level of calls, and is a part of the task of each request.
+#[test]
+fn the_future_of_a_call_does_not_hold_what_only_connecting_needs() {
+    let tracker = AsyncTracker::from(Tracker::in_memory());
+    let sizes = [
+        size_of_val(&tracker.seen("alice")),
+        size_of_val(&tracker.presence("alice")),
+        size_of_val(&tracker.presences(["alice"])),
+    ];
+    assert!(sizes.iter().all(|&bytes| bytes < 2_560), "{sizes:?} bytes");
+}
+
 #[test]
 fn a_call_that_is_never_waited_for_does_nothing() {
     let tracker = Tracker::in_memory();
