@@ -38,9 +38,9 @@ struct Reads<'a> {
     presences: &'a (dyn Fn(&[i64]) -> Vec<Result<Presence>> + Sync),
 }
 
-#[test]
-fn no_read_through_a_bad_network_gives_another_users_time() {
-    bad_network(|tracker, read| {
+/// Reads through a bad network to this memcached, as `Tracker` does.
+fn reads(memcached: &Memcached) {
+    bad_network(memcached, |tracker, read| {
         read(&Reads {
             last_seen: &|user| tracker.last_seen(user),
             presences: &|page| tracker.presences(page),
@@ -48,11 +48,22 @@ fn no_read_through_a_bad_network_gives_another_users_time() {
     });
 }
 
-#[cfg(feature = "tokio")]
 #[test]
-fn no_async_read_through_a_bad_network_gives_another_users_time() {
+fn no_read_through_a_bad_network_gives_another_users_time() {
+    reads(&Memcached::start());
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn no_read_over_tls_through_a_bad_network_gives_another_users_time() {
+    reads(&last_seen_tests::Certificates::create().start());
+}
+
+/// The same as `AsyncTracker` does it.
+#[cfg(feature = "tokio")]
+fn async_reads(memcached: &Memcached) {
     let runtime = last_seen_tests::runtime();
-    bad_network(|tracker, read| {
+    bad_network(memcached, |tracker, read| {
         let tracker = last_seen::AsyncTracker::from(tracker);
         read(&Reads {
             last_seen: &|user| {
@@ -68,6 +79,18 @@ fn no_async_read_through_a_bad_network_gives_another_users_time() {
             presences: &|page| runtime.block_on(tracker.presences(page)),
         });
     });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn no_async_read_through_a_bad_network_gives_another_users_time() {
+    async_reads(&Memcached::start());
+}
+
+#[cfg(all(feature = "tls", feature = "tokio"))]
+#[test]
+fn no_async_read_over_tls_through_a_bad_network_gives_another_users_time() {
+    async_reads(&last_seen_tests::Certificates::create().start());
 }
 
 /// Every read of these users is right.
@@ -152,11 +175,11 @@ fn an_answer_to_another_question_is_an_error() {
 }
 
 /// Four threads read, as `with` does it, through a network that delays, cuts, resets and slices answers.
-fn bad_network(with: impl FnOnce(Tracker, &dyn Fn(&Reads<'_>))) {
+fn bad_network(memcached: &Memcached, with: impl FnOnce(Tracker, &dyn Fn(&Reads<'_>))) {
     const USERS: i64 = 1_000;
-    let timeout = ms(20);
-    let memcached = Memcached::start();
-    filled(&memcached, USERS);
+    // A handshake of TLS has half of it.
+    let timeout = if memcached.address().starts_with("tls") { ms(60) } else { ms(20) };
+    filled(memcached, USERS);
     let plan = move |way, dice: last_seen_tests::proxy::Dice| match (way, dice(1_000)) {
         // Past the timeout: it would meet the next request on that connection.
         (Way::Answer, 0..34) => Fault::Late(timeout + ms(dice(20))),
@@ -165,8 +188,9 @@ fn bad_network(with: impl FnOnce(Tracker, &dyn Fn(&Reads<'_>))) {
         (Way::Answer, 67..100) => Fault::Slices(std::time::Duration::from_micros(dice(1_000))),
         _ => Fault::Pass,
     };
-    let proxy = Proxy::start(&memcached.address(), plan);
-    let settings = Settings::default().with_servers([proxy.address()]).with_server_timeout(timeout);
+    let proxy = Proxy::start(&memcached.place(), plan);
+    let address = memcached.address().replace(&memcached.place(), &proxy.address());
+    let settings = Settings::default().with_servers([address]).with_server_timeout(timeout);
     let share = many(1_000_000, 20_000) / 4;
     with(Tracker::new(settings).unwrap(), &|reads| {
         let counts = thread::scope(|scope| {

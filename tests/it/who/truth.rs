@@ -222,5 +222,5 @@ fn the_roster_tells_the_truth(seed: u64, time: Duration) {
 #[test]
 fn the_roster_tells_what_reading_tells_or_that_it_is_not_complete() {
     let seed = u64::from(std::process::id()) << 20 | 1;
-    the_roster_tells_the_truth(seed, if soak() { secs(300) } else { secs(25) });
+    the_roster_tells_the_truth(seed, if soak() { secs(600) } else { secs(25) });
 }
