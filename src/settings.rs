@@ -111,7 +111,7 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Settings`](crate::Error::Settings) where unknown time zone.
+    /// Returns [`Error::Settings`](crate::Error::Settings) if there is no such time zone.
     #[cfg(feature = "django")]
     pub fn django(time_zone: &str) -> Result<Self> {
         let settings = Self::django_aware().with_format(Format::Django).with_time_zone(time_zone);

@@ -8,7 +8,7 @@ them are measured if none is named. What the file has of other sections stays.
 Every figure is the median of rounds in which all sides take their turn, and the order moves on with each round. Calls
 are measured with the client and memcached on one core (A) and on two (B), and a raw socket does the same work between
 any two sides: a ratio is a side's time by the mean of the raw times right before and after it. So it is with requests a
-second, between any two of which the site without last seen is asked.
+second, between any two of which the site without last-seen is asked.
 """
 
 import contextlib
@@ -115,7 +115,7 @@ def allocations(program):
 
 
 def http(axum):
-    """Requests a second: a site on one core, wrk and memcached on the other."""
+    """Requests per second: a site on one core, wrk and memcached on the other."""
     with Memcached("1") as server, Peers() as peers:
         rust = peers.add(Peer(on("0", [axum]), server.address))
         address = {f"axum {what}": rust.line() for what in ("without", "layer", "idle", "async", "blocking")}

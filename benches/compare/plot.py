@@ -8,8 +8,8 @@ LEAST, MOST = 1.0, 100.0
 TITLES = (
     "Time of a call, against a raw socket that does the same work",
     "Client and memcached on one core; times the raw socket's, on a logarithmic scale. Shorter is better.",
-    "Requests a second that a site keeps",
-    "Of the same site without last seen. The page does nothing: with a real one everybody keeps more. Longer is better.",
+    "Requests per second that a site keeps",
+    "Percent of the same site without last-seen. The page does nothing; a real page keeps more. Longer is better.",
 )
 
 STYLE = """
@@ -51,7 +51,7 @@ def drawing(columns, sites):
             else:
                 length = max(2, math.log(min(ratio, MOST) / LEAST) * scale)
                 bar(parts, x, middle, length, ours)
-                shown = f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
+                shown = f"{ratio:.2f}" if ratio < 1.995 else f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
                 text(parts, x + length + 5, middle + 4, shown, ours and "ours")
     for row, (name, ours, _) in enumerate(rows):
         text(parts, LEFT - 10, y + 12 + ROW * row + ROW / 2 + 4, name, "end ours" if ours else "end")

@@ -223,7 +223,7 @@ def http(figures):
 
 def columns(figures):
     """For the picture: what is done, and each side with its ratio, on one core."""
-    what = {"set": "note one user", "get": "ask for one user", "many of 100": "a page of 100 users"}
+    what = {"set": "record a user", "get": "read a user", "many of 100": "read a page of 100 users"}
     rows = []
     for side in order(figures):
         # Without the library's or the language's version, which the page has.
