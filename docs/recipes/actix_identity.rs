@@ -30,8 +30,10 @@ pub async fn serve(
             .wrap(SessionMiddleware::new(CookieSessionStore::default(), key.clone()))
     };
     HttpServer::new(app).listen(listener)?.shutdown_timeout(5).run().await?; // until SIGINT or SIGTERM
-    let closed = web::block(move || writer.close()).await.map_err(io::Error::other)?;
-    closed.map_err(io::Error::other)
+    if let Err(error) = web::block(move || writer.close()).await.map_err(io::Error::other)? {
+        eprintln!("the last sightings are lost: {error}");
+    }
+    Ok(())
 }
 
 async fn record(

@@ -129,7 +129,7 @@ impl Link for Blocking {
             Ok(Self::new(Socket::Unix(stream), until))
         }
         #[cfg(not(unix))]
-        Err(no_unix_sockets(path))
+        left(until).and_then(|_| Err(no_unix_sockets(path)))
     }
 
     #[cfg(feature = "tls")]

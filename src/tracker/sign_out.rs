@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     memcached::{Found, Item, Link, When, Write},
     queue::{Cancelled, Ended},
-    record::{Key, Keys, Kind, TOMBSTONE_TIMEOUT, Tombstone, end_of_second, next_tick},
+    record::{CLOCK_SLACK, Key, Keys, Kind, TOMBSTONE_TIMEOUT, Tombstone, end_of_second, next_tick},
     store::Store,
 };
 
@@ -205,7 +205,7 @@ impl Tracker {
                 store.delete::<L>(key, Some(item.cas)).await?
             } else {
                 // The sign-out may have raised the tombstone's time by up to `CLOCK_SLACK`.
-                let signed_out = tombstone.signed_out() - crate::record::CLOCK_SLACK;
+                let signed_out = tombstone.signed_out() - CLOCK_SLACK;
                 let offline = self.codec().offline(Some(added), signed_out).unwrap_or(added);
                 store.set::<L>(&self.write(key.clone(), offline, When::Unchanged(item.cas))?).await?
             };

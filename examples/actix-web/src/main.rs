@@ -44,7 +44,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = HttpServer::new(app).bind(address)?;
     println!("listening on http://{}/", server.addrs()[0]);
     server.run().await?; // until Ctrl-C
-    recorder.close()?; // writes what is pending
+    // Writes what is queued, and blocks while it does: nothing else runs here any more.
+    if let Err(error) = recorder.close() {
+        eprintln!("the last sightings are lost: {error}");
+    }
     Ok(())
 }
 

@@ -45,7 +45,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }))
         .launch() // until Ctrl-C
         .await?;
-    recorder.close()?; // writes what is pending
+    // Writes what is queued, and blocks while it does: nothing else runs here any more.
+    if let Err(error) = recorder.close() {
+        eprintln!("the last sightings are lost: {error}");
+    }
     Ok(())
 }
 
