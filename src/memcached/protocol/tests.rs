@@ -1,12 +1,17 @@
 //! Parses each answer whole, cut at every byte, in pieces of every size, and damaged.
 
+use std::io::Write as _;
+
 use arbtest::{
     arbitrary::{Result as Arbitrary, Unstructured},
     arbtest,
 };
 
-use super::{deliver::deliver, *};
-use crate::record::Value;
+use super::{change::MAX_RELATIVE, deliver::deliver, *};
+use crate::{
+    memcached::{When, Write},
+    record::{Key, Keys, Value},
+};
 
 /// Runs an answer whole, cut at every byte and in pieces of every size. Asserts that the result is always the same.
 #[track_caller]
