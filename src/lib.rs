@@ -197,10 +197,12 @@
 //! | `django` | | the records of an unmodified Django site: [`Settings::django`], [`Settings::django_aware`] |
 //! | `tls` | | servers named `tls://…`, by rustls with ring, which needs a C compiler |
 //!
-//! # Panics, unsafe code, minimum Rust
+//! # Panics, unsafe code, minimum Rust, systems
 //!
 //! Nothing in this crate panics, except that tokio does if an [`AsyncTracker`] is awaited outside its runtime. There is no
 //! `unsafe` code in it (`unsafe_code = "forbid"`). It needs Rust 1.95 or later, and 1.88 without the feature `meta`.
+//!
+//! It is tested on Linux, and only compiled for Windows, macOS and FreeBSD. Windows has no Unix sockets.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
