@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -199,27 +199,31 @@ fn one_hiccup_under_32_threads_opens_no_circuit() {
     events::listen();
     let memcached = Memcached::start();
     filled(&memcached, 32);
-    let (tracker, ended) = (memcached.tracker(), AtomicBool::new(false));
+    // The calls in flight fail, and those that follow would have to fail twice more.
+    let tracker = Tracker::new(memcached.settings().with_server_timeout(ms(400))).unwrap();
+    let (failed, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for user in 0..32 {
-            let (tracker, ended) = (&tracker, &ended);
+            let (tracker, failed, ended) = (&tracker, &failed, &ended);
             scope.spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
-                    if let Ok(at) = tracker.last_seen(user) {
-                        assert_eq!(at, Some(time_of(user)));
+                    match tracker.last_seen(user) {
+                        Ok(at) => assert_eq!(at, Some(time_of(user))),
+                        Err(_) => drop(failed.fetch_add(1, Ordering::Relaxed)),
                     }
                 }
             });
         }
-        for _ in 0..3 {
+        for _ in 0..2 {
             thread::sleep(ms(100));
             memcached.suspend();
-            thread::sleep(ms(100));
+            thread::sleep(ms(600));
             memcached.resume();
         }
         thread::sleep(ms(200));
         ended.store(true, Ordering::Relaxed);
     });
+    assert!(failed.into_inner() > 0);
     assert_eq!(events::said_of(&memcached.address()), [""; 0]);
 }
 
