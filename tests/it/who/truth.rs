@@ -131,6 +131,13 @@ impl Site {
     }
 }
 
+/// Whether the record was stored longer ago than anybody online can have been: if the log was dead then, no list names it
+/// later, and who was offline stays so.
+fn is_in_no_list(tracker: &Tracker, name: &str) -> bool {
+    let stored = tracker.inspect(name).ok().and_then(|record| record.stored);
+    stored.and_then(|stored| stored.idle_for).is_some_and(|idle| idle > tracker.settings().online_timeout())
+}
+
 /// The difference between the roster and what reading says; none where a server cannot be read.
 fn difference(reader: &Reader, tracker: &Tracker) -> Option<String> {
     let names: Vec<String> =
@@ -145,7 +152,11 @@ fn difference(reader: &Reader, tracker: &Tracker) -> Option<String> {
                 user.is_some_and(|user| user.status == Status::Online && user.last_seen == presence.last_seen)
             }
             Ok(_) => matches!(shown, None | Some(Status::Offline)),
-            Err(last_seen::Error::InvalidRecord { .. }) => matches!(shown, None | Some(Status::Unknown)),
+            Err(last_seen::Error::InvalidRecord { .. }) => match shown {
+                None | Some(Status::Unknown) => true,
+                Some(Status::Offline) => is_in_no_list(tracker, name),
+                _ => false,
+            },
             Err(_) => return None,
         };
         if !same {
