@@ -202,7 +202,8 @@
 //! Nothing in this crate panics, except that tokio does if an [`AsyncTracker`] is awaited outside its runtime. There is no
 //! `unsafe` code in it (`unsafe_code = "forbid"`). It needs Rust 1.95 or later, and 1.88 without the feature `meta`.
 //!
-//! It is tested on Linux, and only compiled for Windows, macOS and FreeBSD. Windows has no Unix sockets.
+//! It is tested on Linux, and only compiled for Windows and, without `tls`, for macOS and FreeBSD. On Windows it has no Unix
+//! sockets.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

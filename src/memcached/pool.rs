@@ -64,7 +64,7 @@ impl Pool {
     pub(super) async fn take<L: Link>(self: &Arc<Self>, until: Instant) -> Option<Taken<L>> {
         match self.take_or_wait() {
             Ok(taken) => Some(taken),
-            Err(waiting) => Box::pin(waiting.until(until)).await,
+            Err(waiting) => Box::pin(waiting.wait(until)).await,
         }
     }
 
@@ -174,7 +174,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn until<L: Link>(mut self, until: Instant) -> Option<Taken<L>> {
+    async fn wait<L: Link>(mut self, until: Instant) -> Option<Taken<L>> {
         while L::wait(self.listener.take()?, until).await {
             if let Some(taken) = self.take() {
                 return Some(taken);

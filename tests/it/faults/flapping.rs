@@ -6,8 +6,9 @@ use std::{
     time::Instant,
 };
 
-use super::{filled, time_of};
 use last_seen::Tracker;
+
+use super::{filled, time_of};
 use last_seen_tests::{Memcached, Process, alone, events, eventually, ms, secs, soak};
 
 #[test]
