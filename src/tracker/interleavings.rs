@@ -76,7 +76,16 @@ impl World {
 
     /// Signs out or forgets the user. Tries again while the store is unavailable, as a recorder does.
     fn ends(&self, kind: Kind) -> Part<'_> {
-        let (tracker, key, now, mut until) = (&self.tracker, &self.key, self.now, None);
+        self.tries_to_end(kind, self.now, None)
+    }
+
+    /// Tries again to sign out or forget the user, by a call at `seconds` that failed.
+    fn ends_late(&self, kind: Kind, seconds: i64) -> Part<'_> {
+        self.tries_to_end(kind, self.at(seconds), Some(self.at(seconds)))
+    }
+
+    fn tries_to_end(&self, kind: Kind, now: DateTime<Utc>, mut until: Option<DateTime<Utc>>) -> Part<'_> {
+        let (tracker, key) = (&self.tracker, &self.key);
         Part::new(async move {
             loop {
                 let none = Cancelled::default();
@@ -291,6 +300,34 @@ fn a_sign_in_afterwards_is_never_lost() {
             [3, 1, 2],
             &|world| vec![world.ends(kind), world.seen_directly(world.next).later(), world.writes(-2)],
             &signed_in,
+        );
+    }
+}
+
+#[test]
+fn a_sign_out_that_is_tried_again_takes_back_no_later_sign_in() {
+    for kind in [Kind::SignedOut, Kind::Forgotten] {
+        let signed_in = |world: &World, ran: &Ran| {
+            !matches!(ran.parts[1], Some(Ok(())))
+                || ran.record.is_some_and(|seen| seen.timestamp() == world.now.timestamp())
+        };
+        every_order([3, 1, 2], &|world| vec![world.ends_late(kind, -60), world.writes(0)], &signed_in);
+        every_order([3, 1, 2], &|world| vec![world.ends_late(kind, -60), world.seen_directly(0)], &signed_in);
+    }
+}
+
+#[test]
+fn a_sign_out_that_is_tried_again_weakens_no_later_one() {
+    for (kind, earlier) in [
+        (Kind::SignedOut, Kind::SignedOut),
+        (Kind::SignedOut, Kind::Forgotten),
+        (Kind::Forgotten, Kind::SignedOut),
+        (Kind::Forgotten, Kind::Forgotten),
+    ] {
+        every_order(
+            [3, 0, 0],
+            &|world| vec![world.ends(kind), world.ends_late(earlier, -60), world.writes(-30)],
+            &holds(kind),
         );
     }
 }

@@ -78,7 +78,7 @@ impl Tracker {
         let now = Utc::now();
         let keys = Keys::of(sightings.iter().map(|sighting| &sighting.key));
         let read = |_, found: Found<'_>| {
-            Ok(Stored { seen: self.trusted_time(found.flags, found.bytes, now), cas: found.cas })
+            Ok(Stored { seen: self.trusted_time(found.flags, found.bytes), cas: found.cas })
         };
         let records = store.get_many::<L, _>(&keys, true, read).await;
         let mut asked = Vec::with_capacity(sightings.len());
@@ -93,8 +93,7 @@ impl Tracker {
         }
         // Tombstones are read after the records. A sign-out writes its tombstone first and changes the record second:
         // either its tombstone is found here, or the write below finds that the record has changed.
-        let tombstones =
-            self.tombstones::<L>(store, asked.iter().map(|(sighting, _)| &sighting.key), now).await;
+        let tombstones = self.tombstones::<L>(store, asked.iter().map(|(sighting, _)| &sighting.key)).await;
         let (mut writing, mut writes) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
         let mut added = Vec::new();
         for ((mut sighting, record), tombstone) in asked.into_iter().zip(tombstones) {
@@ -171,8 +170,7 @@ impl Tracker {
         retry: &mut Vec<Sighting>,
         done: &mut impl FnMut(Sighting, Outcome),
     ) {
-        let now = Utc::now();
-        let tombstones = self.tombstones::<L>(store, added.iter().map(|sighting| &sighting.key), now).await;
+        let tombstones = self.tombstones::<L>(store, added.iter().map(|sighting| &sighting.key)).await;
         for (mut sighting, tombstone) in added.into_iter().zip(tombstones) {
             let at = sighting.added.unwrap_or(sighting.at);
             let outcome = match tombstone {

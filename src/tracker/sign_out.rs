@@ -27,7 +27,8 @@ impl Tracker {
     /// Writes the tombstone, then moves the record back or deletes it. Returns whether there was a record.
     ///
     /// Times up to `until` count as older than the sign-out. Only the first try sets `until`, because only that try
-    /// knows that a record with a future time is older.
+    /// knows that a record with a future time is older. A later try may come long after `now`, the time of the call, so
+    /// what is stored is judged by the clock.
     pub(crate) async fn end<L: Link>(
         &self,
         store: &Store,
@@ -80,15 +81,16 @@ impl Tracker {
                 && let Some(item) = record
             {
                 // A record with a future time was written before the sign-out, by a host whose clock is ahead.
-                let seen = self.trusted_time(item.value.flags, &item.value.bytes, now);
-                let ahead = seen.filter(|seen| seen.timestamp() > now.timestamp());
+                let seen = self.trusted_time(item.value.flags, &item.value.bytes);
+                let ahead =
+                    seen.filter(|seen| seen.timestamp() > now.timestamp() && *seen - now <= CLOCK_SLACK);
                 *until = ahead.map_or(now, end_of_second);
             }
             let before = match found.next().transpose() {
                 Ok(before) => before.flatten(),
                 Err(error) => return Ok(Err(error)),
             };
-            let stored = before.as_ref().map(|item| Tombstone::read(&item.value.bytes, now));
+            let stored = before.as_ref().map(|item| Tombstone::read(&item.value.bytes, Utc::now()));
             let tombstone = stored.unwrap_or_default().with(kind, *until);
             let write = Write {
                 key: Key::from(&*key.tombstone()),
@@ -119,7 +121,7 @@ impl Tracker {
         for _ in 0..TRIES {
             let Some(item) = store.item::<L>(key).await? else { return Ok(was_there) };
             was_there = true;
-            let seen = self.trusted_time(item.value.flags, &item.value.bytes, now);
+            let seen = self.trusted_time(item.value.flags, &item.value.bytes);
             // The user signed in again after the sign-out.
             if seen.is_some_and(|seen| seen.timestamp() > until.timestamp()) {
                 return Ok(true);
@@ -151,15 +153,15 @@ impl Tracker {
         if !store.set::<L>(&self.write(key.clone(), offline, When::Absent)?).await? {
             return Ok(());
         }
-        let tombstone = self.tombstone::<L>(store, key, now).await?;
+        let tombstone = self.tombstone::<L>(store, key).await?;
         if tombstone.forgets(seen) {
             self.take_back::<L>(store, key, offline, seen, tombstone).await?;
         }
         Ok(())
     }
 
-    async fn tombstone<L: Link>(&self, store: &Store, key: &Key, now: DateTime<Utc>) -> Result<Tombstone> {
-        let read = self.tombstones::<L>(store, [key].into_iter(), now).await;
+    async fn tombstone<L: Link>(&self, store: &Store, key: &Key) -> Result<Tombstone> {
+        let read = self.tombstones::<L>(store, [key].into_iter()).await;
         read.into_iter().next().unwrap_or_else(|| Ok(Tombstone::default()))
     }
 
@@ -168,12 +170,12 @@ impl Tracker {
         &self,
         store: &Store,
         records: impl ExactSizeIterator<Item = &'k Key>,
-        now: DateTime<Utc>,
     ) -> Vec<Result<Tombstone>> {
         let keys = Keys::of_tombstones(records);
         if keys.len() == 0 {
             return Vec::new();
         }
+        let now = Utc::now();
         let read = |_, found: Found<'_>| Ok(Tombstone::read(found.bytes, now));
         let found = store.get_many::<L, _>(&keys, false, read).await;
         found.into_iter().map(|found| found.map(Option::unwrap_or_default)).collect()
@@ -192,7 +194,7 @@ impl Tracker {
     ) -> Result<()> {
         for _ in 0..TRIES {
             let Some(item) = store.item::<L>(key).await? else { return Ok(()) };
-            let stored = self.trusted_time(item.value.flags, &item.value.bytes, Utc::now());
+            let stored = self.trusted_time(item.value.flags, &item.value.bytes);
             let forgotten = tombstone.forgets(seen);
             let is_ours = |stored: DateTime<Utc>| {
                 let (stored, added) = (stored.timestamp(), added.timestamp());
