@@ -241,7 +241,7 @@ impl Tracker {
     fn restoring(&self, user: impl Display, at: DateTime<Utc>) -> Result<Option<Sighting>> {
         let (key, now) = (self.key(user)?, Utc::now());
         let age = now.timestamp().saturating_sub(at.timestamp());
-        if age < -CLOCK_SLACK.num_seconds() {
+        if age < -CLOCK_SLACK.num_seconds() || at.timestamp() < 0 {
             return Err(Error::InvalidTime { time: at });
         }
         let expired = age.unsigned_abs() >= self.settings().last_seen_timeout().as_secs() && age > 0;

@@ -38,8 +38,10 @@ fn the_newest_of_several_times_wins_in_whatever_order_they_come() {
 }
 
 #[test]
-fn a_time_in_the_future_fails_beyond_what_clocks_may_differ_by() {
+fn a_time_before_1970_or_in_the_future_beyond_what_clocks_may_differ_by_fails() {
     let tracker = Tracker::in_memory();
+    let before = tracker.restore([("alice", DateTime::UNIX_EPOCH - TimeDelta::seconds(1))]);
+    assert_eq!((before.skipped, before.failed), (0, 1));
     let restored = tracker.restore([("alice", ago(-3)), ("bob", ago(-7)), ("carol", ago(-86_400))]);
     assert_eq!((restored.written, restored.failed), (1, 2));
     assert!(tracker.online("alice").unwrap() && tracker.last_seen("bob").unwrap().is_none());
