@@ -65,6 +65,14 @@ pub(crate) struct Cancelled {
     pub(crate) under_way: Option<DateTime<Utc>>,
 }
 
+/// The newest sighting of a user that is queued or being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Queued {
+    pub(crate) at: DateTime<Utc>,
+    /// As in [`Sighting`].
+    pub(crate) as_of: DateTime<Utc>,
+}
+
 /// The counters of a [`Queue`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -87,6 +95,8 @@ pub(crate) struct Queue {
     /// Number of users in all shards, including those that are being written.
     users: AtomicUsize,
     closed: AtomicBool,
+    /// Whether the writer has ended, so that nothing is taken from the queue any more.
+    ended: AtomicBool,
     /// Sign-outs and deletions that failed. Each has the time up to which a record counts as older.
     unfinished: Mutex<Vec<(Ended, DateTime<Utc>)>>,
     created: Instant,
@@ -103,6 +113,7 @@ impl Queue {
             keep_every: u32::try_from(online_timeout.as_secs() / 3).unwrap_or(u32::MAX / 2).max(1),
             users: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             unfinished: Mutex::default(),
             created: Instant::now(),
             last_flush: AtomicU32::new(1),
@@ -140,14 +151,14 @@ impl Queue {
         if self.closed.load(Ordering::Relaxed) {
             return Ok(OnlineGuard { kept: None });
         }
-        let kept = match shard.renewals.get(key).and_then(Renewal::kept) {
-            Some(kept) => kept,
-            None => {
-                let (kept, due) = (Arc::new(Kept::default()), self.second().saturating_add(self.keep_every));
-                shard.renewals.insert(Key::from(key), Renewal::new(&kept, micros, due));
-                kept
-            }
-        };
+        if let Some(renewal) = shard.renewals.get_mut(key)
+            && let Some(kept) = renewal.kept()
+        {
+            renewal.as_of = renewal.as_of.max(micros);
+            return Ok(OnlineGuard { kept: Some(kept) });
+        }
+        let (kept, due) = (Arc::new(Kept::default()), self.second().saturating_add(self.keep_every));
+        shard.renewals.insert(Key::from(key), Renewal::new(&kept, micros, due));
         Ok(OnlineGuard { kept: Some(kept) })
     }
 
@@ -184,12 +195,15 @@ impl Queue {
             shard.counts.cancelled += 1;
             self.users.fetch_sub(1, Ordering::Relaxed);
         }
-        shard.end(Ended { key: key.clone(), kind, at });
+        shard.end_guards(key, i64::MAX);
+        if !self.ended.load(Ordering::Relaxed) {
+            shard.ended.push(Ended { key: key.clone(), kind, at });
+        }
         Cancelled { queued, under_way: shard.under_way(hash, key.as_str()) }
     }
 
-    /// Returns the user's newest time that is queued or being written.
-    fn seen(&self, key: &str) -> Option<DateTime<Utc>> {
+    /// Returns the user's newest sighting that is queued or being written.
+    fn seen(&self, key: &str) -> Option<Queued> {
         let (hash, shard) = self.shard_of(key);
         shard.seen(hash, key)
     }
@@ -200,7 +214,11 @@ impl Queue {
         self.take_at(Utc::now, self.second())
     }
 
-    fn take_at(&self, clock: impl Fn() -> DateTime<Utc>, second: u32) -> (Vec<Sighting>, Vec<Ended>) {
+    pub(crate) fn take_at(
+        &self,
+        clock: impl Fn() -> DateTime<Utc>,
+        second: u32,
+    ) -> (Vec<Sighting>, Vec<Ended>) {
         let (mut batch, mut ended) = (Vec::with_capacity(self.users.load(Ordering::Relaxed)), Vec::new());
         let last_flush = self.last_flush.swap(second, Ordering::Relaxed);
         for (number, shard) in self.shards.iter().enumerate() {
@@ -215,7 +233,8 @@ impl Queue {
             for entry in shard.take(&mut ended) {
                 let since = if entry.since == 0 { last_flush } else { entry.since };
                 let waited = TimeDelta::seconds(i64::from(second - since) + 1);
-                if waited > TOMBSTONE_TIMEOUT {
+                // The second clock is for a host that slept: the queue's may have stood still.
+                if waited.max(now - entry.at()) > TOMBSTONE_TIMEOUT {
                     dropped += 1;
                     continue;
                 }
@@ -308,9 +327,14 @@ impl Queue {
         std::mem::take(&mut *lock(&self.unfinished))
     }
 
-    /// Closes the queue. Later sightings are dropped.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+    /// Closes the queue, and returns whether it was closed already. Later sightings are dropped.
+    pub(crate) fn close(&self) -> bool {
+        self.closed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that the writer has ended.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -369,16 +393,16 @@ impl Queues {
         self.each(|queue| queue.retry(ended.clone(), until));
     }
 
-    /// Returns the user's newest time that is queued or being written.
-    pub(crate) fn last_seen(&self, key: &str) -> Option<DateTime<Utc>> {
+    /// Returns the user's newest sighting that is queued or being written.
+    pub(crate) fn last_seen(&self, key: &str) -> Option<Queued> {
         let mut seen = None;
         self.each(|queue| seen = seen.max(queue.seen(key)));
         seen
     }
 
-    /// Returns the newest time of each user who is queued or being written, with the index of the user's key.
-    pub(crate) fn last_seen_of(&self, keys: &Keys) -> Vec<(u32, DateTime<Utc>)> {
-        let mut seen: Vec<(u32, DateTime<Utc>)> = Vec::new();
+    /// Returns the newest sighting of each user who is queued or being written, with the index of the user's key.
+    pub(crate) fn last_seen_of(&self, keys: &Keys) -> Vec<(u32, Queued)> {
+        let mut seen: Vec<(u32, Queued)> = Vec::new();
         self.each(|queue| {
             if queue.users.load(Ordering::Relaxed) > 0 {
                 let seen_here = |index| Some((index, queue.seen(keys.get(index))?));
@@ -459,12 +483,67 @@ mod tests {
         note(&queue, "alice", noted);
         let day = 24 * 60 * 60;
         for (second, left) in [(1, 1), (day, 1), (day + 2, 0)] {
-            let batch = flush(&queue, noted + TimeDelta::seconds(i64::from(second)), second);
+            let batch = flush(&queue, noted + TimeDelta::seconds(i64::from(second) - 1), second);
             assert_eq!(batch.len(), left, "second {second}");
             batch.into_iter().for_each(|sighting| queue.requeue(sighting));
             queue.end_flush();
             let counts = queue.counts();
             assert_eq!((counts.queued, counts.dropped), (left as u64, 1 - left as u64), "{counts:?}");
         }
+    }
+
+    #[test]
+    fn who_is_seen_again_after_a_failed_write_has_waited_since_then() {
+        let (queue, now) = (Queue::new(10, Duration::from_secs(300)), Utc::now());
+        let flushed = |second| <[Sighting; 1]>::try_from(flush(&queue, now, second)).unwrap();
+        note(&queue, "alice", now);
+        let [sighting] = flushed(10);
+        // Once before the write has failed, and once after.
+        note(&queue, "alice", now);
+        queue.requeue(sighting);
+        queue.end_flush();
+        let [sighting] = flushed(20);
+        assert_eq!(sighting.since, 10);
+        queue.requeue(sighting);
+        queue.end_flush();
+        note(&queue, "alice", now);
+        let [sighting] = flushed(30);
+        assert_eq!(sighting.since, 20);
+    }
+
+    #[test]
+    fn what_a_host_kept_while_it_slept_for_over_a_day_is_dropped() {
+        let (queue, noted) = (Queue::new(10, Duration::from_secs(300)), Utc::now());
+        note(&queue, "alice", noted);
+        assert_eq!(flush(&queue, noted + TimeDelta::days(2), 5).len(), 0);
+        assert_eq!((queue.counts().dropped, queue.counts().queued), (1, 0));
+    }
+
+    #[test]
+    fn a_guard_of_a_user_who_came_back_outlives_what_ends_the_one_before() {
+        let (queue, now) = (Queue::new(10, Duration::from_secs(300)), Utc::now());
+        let at = |seconds| (now + TimeDelta::seconds(seconds)).timestamp_micros();
+        let _before = queue.keep_online("seen_", "alice", at(0)).unwrap();
+        flush(&queue, now, 2);
+        queue.end_flush();
+        let renewed = flush(&queue, now + TimeDelta::seconds(150), 152);
+        let again = queue.keep_online("seen_", "alice", at(151)).unwrap();
+        // A sign-out between the two guards cancels the renewal of the first one.
+        queue.cancelled(&renewed);
+        assert!(!again.ended());
+    }
+
+    #[test]
+    fn sign_outs_after_the_last_flush_take_no_memory() {
+        let queue = Queue::new(10, Duration::from_secs(300));
+        let key = Key::new("seen_", "alice").unwrap();
+        let ended = || {
+            queue.cancel(&key, Kind::SignedOut, Utc::now());
+            queue.shards.iter().map(|shard| lock(shard).ended.len()).sum::<usize>()
+        };
+        assert_eq!(ended(), 1);
+        queue.take();
+        queue.end();
+        assert_eq!(ended(), 0);
     }
 }

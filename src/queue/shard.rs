@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use hashbrown::HashTable;
 
-use super::{Counts, Ended, guard::Renewal};
+use super::{Counts, Ended, Queued, guard::Renewal};
 use crate::record::Key;
 
 /// A queued sighting. The type is kept small, because each queued user has one.
@@ -31,6 +31,10 @@ impl Entry {
     pub(super) fn at(&self) -> DateTime<Utc> {
         time(self.micros)
     }
+
+    fn queued(&self) -> Queued {
+        Queued { at: self.at(), as_of: time(self.as_of) }
+    }
 }
 
 pub(super) fn time(micros: i64) -> DateTime<Utc> {
@@ -47,18 +51,19 @@ pub(super) struct Shard {
     /// Users who are kept online by guards.
     pub(super) renewals: HashMap<Key, Renewal>,
     /// Sign-outs and deletions since the last flush began.
-    ended: Vec<Ended>,
+    pub(super) ended: Vec<Ended>,
     pub(super) counts: Counts,
 }
 
 impl Shard {
-    /// Raises the times of a user who is queued already, and returns whether the user is.
+    /// Raises the times of a user who is queued already, by a sighting now. Returns whether the user is queued.
     pub(super) fn raise(&mut self, hash: u64, key: &str, micros: i64, as_of: i64) -> bool {
         let entry = self.entries.find_mut(hash, |entry| entry.key.as_str() == key);
         entry
             .map(|entry| {
                 entry.micros = entry.micros.max(micros);
                 entry.as_of = entry.as_of.max(as_of);
+                entry.since = 0;
             })
             .is_some()
     }
@@ -69,13 +74,14 @@ impl Shard {
 
     /// Puts back a sighting from the batch, and returns whether the user was queued again meanwhile.
     pub(super) fn put_back(&mut self, hash: u64, taken: Entry, hasher: &RandomState) -> bool {
-        let again = self.raise(hash, taken.key.as_str(), taken.micros, taken.as_of);
-        if !again {
+        let Some(entry) = self.entries.find_mut(hash, |entry| entry.key == taken.key) else {
             self.insert(hash, taken, hasher);
-        } else if let Some(entry) = self.entries.find_mut(hash, |entry| entry.key == taken.key) {
-            (entry.added, entry.since) = (taken.added, taken.since);
-        }
-        again
+            return false;
+        };
+        entry.micros = entry.micros.max(taken.micros);
+        entry.as_of = entry.as_of.max(taken.as_of);
+        entry.added = taken.added;
+        true
     }
 
     /// Removes the user from the queue, and returns the time that was queued.
@@ -84,10 +90,11 @@ impl Shard {
         Some(found.remove().0.at())
     }
 
-    /// Returns the user's newest time that is queued or being written.
-    pub(super) fn seen(&self, hash: u64, key: &str) -> Option<DateTime<Utc>> {
-        let queued = self.entries.find(hash, |entry| entry.key.as_str() == key).map(Entry::at);
-        queued.max(self.under_way(hash, key))
+    /// Returns the user's newest sighting that is queued or being written.
+    pub(super) fn seen(&self, hash: u64, key: &str) -> Option<Queued> {
+        let is_user = |entry: &Entry| entry.key.as_str() == key;
+        let found = [self.entries.find(hash, is_user), self.under_way.find(hash, is_user)];
+        found.into_iter().flatten().map(Entry::queued).max()
     }
 
     /// Returns the time of the user's sighting that is being written.
@@ -116,11 +123,6 @@ impl Shard {
     /// Notes that this many sightings of the batch are written, cancelled, dropped or queued again.
     pub(super) fn settled(&mut self, count: usize) {
         self.unsettled = self.unsettled.saturating_sub(count);
-    }
-
-    pub(super) fn end(&mut self, ended: Ended) {
-        self.end_guards(&ended.key, i64::MAX);
-        self.ended.push(ended);
     }
 
     /// Ends the user's guards if the user's last real sighting is not after `as_of`.

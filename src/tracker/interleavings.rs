@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,7 +14,7 @@ use super::{Outcome, Shared, Tracker};
 use crate::{
     error::{Error, Result},
     memcached::{Blocking, When, run_through},
-    queue::{Cancelled, Queues, Sighting},
+    queue::{Cancelled, Queue, Queues, Sighting},
     record::{Codec, Key, Kind},
     settings::Settings,
     store::{
@@ -330,6 +331,24 @@ fn a_sign_out_that_is_tried_again_weakens_no_later_one() {
             &holds(kind),
         );
     }
+}
+
+#[test]
+fn a_guard_that_is_being_renewed_shows_nobody_online_after_a_sign_out_elsewhere() {
+    let world = World::new(None);
+    let queue = Arc::new(Queue::new(10, Duration::from_secs(300)));
+    world.tracker.queues().add(&queue);
+    let guard = queue.keep_online("seen_", "alice", world.at(-60).timestamp_micros()).unwrap();
+    assert!(world.tracker.online("alice").unwrap());
+    let (opening, _) = queue.take_at(Utc::now, 2);
+    run_through(world.tracker.write_on::<Blocking>(world.tracker.store(), opening, &mut |_, _| {}));
+    queue.end_flush();
+    // Another program has its own queue.
+    run_through(world.ends(Kind::SignedOut).steps).unwrap();
+    let (renewal, _) = queue.take_at(Utc::now, 200);
+    assert!(renewal[0].at >= world.now && renewal[0].as_of < world.now, "{renewal:?}");
+    assert!(!world.tracker.online("alice").unwrap() && !guard.ended());
+    assert!(!world.tracker.presences(["alice"])[0].as_ref().unwrap().online);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::{
     error::Result,
     memcached::{Detail, Found, Link, When, Write},
     presence::Presence,
+    queue::Queued,
     record::{CLOCK_SLACK, Key, Keys, Tombstone, Value},
     store::Store,
 };
@@ -67,12 +68,12 @@ impl Tracker {
     }
 
     /// Returns the stored time of each key, or the time queued in this process if that is newer. `own` holds the queued
-    /// times, each with the index of its record; the last `own.len()` keys are the tombstones of these records.
+    /// sightings, each with the index of its record; the last `own.len()` keys are the tombstones of these records.
     async fn seen_of<L: Link>(
         &self,
         store: &Store,
         keys: &Keys,
-        own: &[(u32, DateTime<Utc>)],
+        own: &[(u32, Queued)],
         now: DateTime<Utc>,
     ) -> Vec<Result<Option<DateTime<Utc>>>> {
         let records = keys.len() - own.len();
@@ -85,13 +86,13 @@ impl Tracker {
         };
         let mut seen = store.get_many::<L, _>(keys, false, read).await;
         for (nth, &(place, own)) in own.iter().enumerate() {
-            // A tombstone that cannot be read may be newer than the queued time, which then does not count.
+            // A tombstone that cannot be read may be newer than the queued sighting, which then does not count.
             let counts =
-                seen[records + nth].as_ref().is_ok_and(|ended| ended.is_none_or(|ended| own > ended));
+                seen[records + nth].as_ref().is_ok_and(|ended| ended.is_none_or(|ended| own.as_of > ended));
             if let Ok(seen) = &mut seen[place as usize]
                 && counts
             {
-                *seen = (*seen).max(DateTime::from_timestamp(own.timestamp(), 0));
+                *seen = (*seen).max(DateTime::from_timestamp(own.at.timestamp(), 0));
             }
         }
         seen
