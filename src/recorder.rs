@@ -77,7 +77,7 @@ struct Handle {
     /// `None` only while the handle is dropped.
     commands: Option<Sender<Command>>,
     /// Ends when the writer has; waited for once.
-    ended: Mutex<Option<Receiver<()>>>,
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Recorder {
@@ -123,7 +123,7 @@ impl Recorder {
         let hook = on_flush.map(|on_flush| Hook::start(on_flush, capacity));
         let writer = Writer::new(tracker.clone(), queue.clone(), failed_writes.clone(), hook);
         let run = move || {
-            writer.run(&received);
+            writer.run(received);
             drop(ends);
         };
         match thread::Builder::new().name("last-seen-recorder".to_owned()).spawn(run) {
@@ -134,7 +134,7 @@ impl Recorder {
             }
         }
         let (invalid, reported) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (commands, ended) = (Some(commands), Mutex::new(Some(ended)));
+        let (commands, ended) = (Some(commands), Mutex::new(ended));
         Self {
             handle: Arc::new(Handle { tracker, queue, invalid, reported, failed_writes, commands, ended }),
         }
@@ -237,8 +237,7 @@ impl Handle {
 
     /// Waits until the writer has ended, for a while.
     fn wait(&self) -> Result<(), RecvTimeoutError> {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        ended.map_or(Ok(()), |ended| ended.recv_timeout(DROP_TIMEOUT))
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(DROP_TIMEOUT)
     }
 
     #[cold]
@@ -256,10 +255,12 @@ impl Handle {
 /// Of the last of the recorder's handles.
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.queue.close();
+        let was_closed = self.queue.close();
         // The writer ends when nobody can command it any more.
         self.commands = None;
-        let _ = self.wait();
+        if !was_closed {
+            let _ = self.wait();
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Writer {
 
     /// Flushes every `flush_interval` and on each command. Ends on `Close`, or when the recorder's last handle is
     /// dropped.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+    pub(super) fn run(mut self, commands: Receiver<Command>) {
         let every = self.tracker.settings().flush_interval();
         let mut next = Instant::now() + every;
         let mut ended = false;
@@ -90,6 +90,9 @@ impl Writer {
             }
             next = Instant::now() + every;
         }
+        self.queue.end();
+        // Nobody waits for an answer while the hook ends.
+        drop(commands);
         if let Some(hook) = self.hook.take() {
             hook.close();
         }
