@@ -143,6 +143,11 @@ impl Error {
         Self::Server { server: server.to_owned(), message }
     }
 
+    /// Returns whether the server had no memory for what was to be stored.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Server { message, .. } if message.starts_with("out of memory"))
+    }
+
     pub(crate) fn system(source: io::Error) -> Self {
         Self::System { source: Arc::new(source) }
     }

@@ -44,12 +44,12 @@ impl Tracker {
         let until = until.get_or_insert(from);
         let tombstone = self.write_tombstone::<L>(store, key, kind, until, first).await?;
         let ended = match &tombstone {
-            Err(error) if first && is_out_of_memory(error) => store.delete::<L>(key, None).await,
+            Err(error) if first && error.is_out_of_memory() => store.delete::<L>(key, None).await,
             _ => self.end_record::<L>(store, key, kind, now, *until).await,
         };
         // A server without memory for an offline record deletes the online one.
         let was_there = match ended {
-            Err(error) if first && is_out_of_memory(&error) => store.delete::<L>(key, None).await?,
+            Err(error) if first && error.is_out_of_memory() => store.delete::<L>(key, None).await?,
             ended => ended?,
         };
         let tombstone = tombstone.map_err(explain_missing_tombstone)?;
@@ -223,10 +223,6 @@ impl Tracker {
         let words = format!("the record changed {TRIES} times while it was written");
         Error::unavailable(self.store().server_of(key), std::io::Error::other(words))
     }
-}
-
-fn is_out_of_memory(error: &Error) -> bool {
-    matches!(error, Error::Server { message, .. } if message.starts_with("out of memory"))
 }
 
 /// Adds to a server's error that the record was changed or deleted, but without a tombstone to protect that.

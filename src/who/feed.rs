@@ -184,7 +184,11 @@ impl Source for Feed {
     fn store_heartbeat(&mut self) -> Result<()> {
         let value = Value { flags: 0, bytes: Vec::new() };
         let write = Write { key: self.heartbeat.clone(), home: None, value, expiry: 60, when: When::Always };
-        self.request(|connection| connection.set(&write))
+        // A server without memory logs what it refuses to store, too.
+        self.request(|connection| match connection.set(&write) {
+            Err(error) if error.is_out_of_memory() => Ok(()),
+            stored => stored,
+        })
     }
 
     fn list(&mut self) -> Result<Listing> {

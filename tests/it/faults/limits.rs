@@ -131,3 +131,16 @@ fn all_calls_of_one_connection_get_their_own_answers() {
     // This reader's, the one that filled it (closed by now, or not yet), and this question's.
     assert!(memcached.stat("curr_connections") <= 4);
 }
+
+#[cfg(feature = "who")]
+#[test]
+fn a_watch_of_a_server_out_of_memory_goes_on() {
+    let (memcached, tracker) = out_of_memory();
+    let mut watch = tracker.watch_faster(10).unwrap();
+    let mut next = || watch.next_timeout(secs(8));
+    while !matches!(next().expect("a change"), last_seen::Change::Ready { complete: true, .. }) {}
+    let refused = memcached.stat("store_no_memory");
+    // Nothing is told of a server that is quiet, though it has refused what the watch stored to test its log.
+    assert_eq!(next().map(|change| format!("{change:?}")), None);
+    assert!(memcached.stat("store_no_memory") - refused >= 2);
+}
