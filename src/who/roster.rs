@@ -69,6 +69,8 @@ pub struct Roster {
     users: HashMap<Arc<str>, Entry>,
     /// Users who went offline and when, the earliest first. Those who have come back since are skipped later.
     went_offline: VecDeque<(DateTime<Utc>, Arc<str>)>,
+    /// Those of them whose time is over, but whose server was down then. They stay until they have been read again.
+    held: Vec<(DateTime<Utc>, Arc<str>)>,
     servers: Vec<Server>,
     complete: bool,
 }
@@ -170,7 +172,7 @@ impl Roster {
     /// minutes.
     pub fn keeping(offline: Duration) -> Self {
         let (users, went_offline, servers) = (HashMap::new(), VecDeque::new(), Vec::new());
-        Self { keep: offline, users, went_offline, servers, complete: false }
+        Self { keep: offline, users, went_offline, held: Vec::new(), servers, complete: false }
     }
 
     /// Applies the next change of a watch.
@@ -209,6 +211,7 @@ impl Roster {
             Change::Ready { complete, .. } => {
                 self.servers.iter_mut().for_each(|server| server.settled = server.error.is_none());
                 self.complete = *complete;
+                self.held.drain(..).for_each(|held| self.went_offline.push_front(held));
             }
         }
         self.remove_expired(now);
@@ -312,22 +315,23 @@ impl Roster {
         }
     }
 
-    /// Removes users who have been offline for longer than `keep`. Stops at a user of a server that is down: that user
-    /// stays, and so does everyone who went offline later.
+    /// Removes users who have been offline for longer than `keep`, but for those of a server that is down.
     fn remove_expired(&mut self, now: DateTime<Utc>) {
-        while let Some((since, user)) =
-            self.went_offline.front().filter(|(since, _)| now - *since > self.kept())
+        let kept = self.kept();
+        while self.went_offline.front().is_some_and(|(since, _)| now - *since > kept)
+            && let Some((since, user)) = self.went_offline.pop_front()
         {
-            let entry = self.users.get(user).copied();
-            if let Some(entry) = entry.filter(|entry| entry.known == Status::Offline && entry.since == *since)
-            {
-                if self.servers[entry.server as usize].is_stale(&entry) {
-                    return;
-                }
-                self.users.remove(user);
+            let entry = self.users.get(&user).copied();
+            let Some(entry) = entry.filter(|entry| entry.known == Status::Offline && entry.since == since)
+            else {
+                continue;
+            };
+            if self.servers[entry.server as usize].is_stale(&entry) {
+                self.held.push((since, user));
+            } else {
+                self.users.remove(&user);
                 self.uncount(&entry);
             }
-            self.went_offline.pop_front();
         }
     }
 }
@@ -478,14 +482,15 @@ mod tests {
             roster.apply_at(&offline(user, "a"), ago(62));
         }
         roster.apply_at(&offline("kept", "b"), ago(61));
+        roster.apply_at(&offline("gone too", "a"), ago(61));
         roster.apply_at(&online("back", "a"), ago(60));
         roster.apply_at(&offline("stays", "a"), ago(59));
         roster.apply_at(&down("b"), ago(59));
         // A user whose time is over is hidden at once, and is removed at the next change.
         assert!(roster.get("gone").is_none() && roster.iter().count() == 3);
-        assert_eq!(roster.users.len(), 4);
+        assert_eq!(roster.users.len(), 5);
         roster.apply_at(&ready(false), now);
-        assert_eq!(roster.users.len(), 3);
+        assert_eq!((roster.users.len(), roster.went_offline.len()), (3, 1));
         assert_eq!(roster.get("kept").map(|user| user.status), Some(Status::Unknown));
         assert_eq!(roster.get("back").map(|user| user.status), Some(Status::Online));
         roster.apply_at(&up("b"), now);
