@@ -98,6 +98,14 @@ impl Listing {
         Self(receiver)
     }
 
+    /// Returns a listing that never ends.
+    #[cfg(test)]
+    pub(super) fn endless() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        std::mem::forget(sender);
+        Self(receiver)
+    }
+
     pub(super) fn wait(&self) -> Result<Candidates> {
         self.0.recv().unwrap_or_else(|_| Err(panicked()))
     }

@@ -75,8 +75,9 @@ pub(super) struct Follower<S> {
     prefix_len: usize,
     ledger: Ledger,
     phase: Phase,
-    /// Since when the server is down, and the kind of error that was reported; `None` once it is listed again.
-    down: Option<(Instant, &'static str)>,
+    /// Since when the server is down, and the kind of error that was reported, unless users have been reported since;
+    /// `None` once it is listed again.
+    down: Option<(Instant, Option<&'static str>)>,
 }
 
 impl<S: Source> Follower<S> {
@@ -117,13 +118,13 @@ impl<S: Source> Follower<S> {
         }
     }
 
-    /// Reports that the server is down: once, and again if the kind of error changes.
+    /// Reports that the server is down: once, and again if the kind of error changes or users have been reported since.
     fn report_down(&mut self, error: Error) {
         self.ledger.reset();
         self.phase = Phase::Down;
         let kind = error.kind();
-        let reported = self.down.is_some_and(|(_, reported)| reported == kind);
-        self.down = Some((self.down.map_or_else(Instant::now, |(since, _)| since), kind));
+        let reported = self.down.is_some_and(|(_, reported)| reported == Some(kind));
+        self.down = Some((self.down.map_or_else(Instant::now, |(since, _)| since), Some(kind)));
         if !reported {
             let change = Change::ServerDown { server: self.ledger.server().clone(), error };
             self.hub.publish(self.place, vec![change], self.phase, 0, false);
@@ -226,6 +227,11 @@ impl<S: Source> Follower<S> {
 
     fn publish(&mut self, pace: &mut Pace, resynced: bool) {
         let mut changes = self.ledger.take_changes();
+        if let Some((_, reported)) = &mut self.down
+            && !changes.is_empty()
+        {
+            *reported = None;
+        }
         if let Some(updates) = pace.take_missed(resynced) {
             changes.push(Change::Missed { server: self.ledger.server().clone(), updates });
             if self.phase == Phase::Complete {
@@ -244,4 +250,80 @@ impl<S: Source> Follower<S> {
 fn dead(server: &str) -> Error {
     let words = "its log is dead: nothing that was stored came back in it";
     Error::unavailable(server, std::io::Error::new(std::io::ErrorKind::TimedOut, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::ErrorKind, thread};
+
+    use super::{
+        super::roster::{Roster, Status},
+        *,
+    };
+
+    /// A store that goes down whenever its one user has been read, before it is listed.
+    #[derive(Default)]
+    struct Brief {
+        was_read: bool,
+    }
+
+    impl Source for Brief {
+        fn name(&self) -> &str {
+            "brief"
+        }
+
+        fn open(&mut self) -> Result<u64> {
+            self.was_read = false;
+            Ok(0)
+        }
+
+        fn read_log(&mut self, _: Instant, on_line: &mut dyn FnMut(Line)) -> Result<()> {
+            if self.was_read {
+                return Err(Error::unavailable(self.name(), ErrorKind::ConnectionReset.into()));
+            }
+            on_line(Line::Named(Key::from("seen_alice"), Hint::NONE));
+            Ok(())
+        }
+
+        fn dropped(&mut self) -> Result<u64> {
+            Ok(0)
+        }
+
+        fn store_heartbeat(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        fn list(&mut self) -> Result<Listing> {
+            Ok(Listing::endless())
+        }
+
+        fn read(&mut self, batch: &[PendingRead], now: DateTime<Utc>) -> Result<Vec<Seen>> {
+            self.was_read = true;
+            Ok(batch.iter().map(|_| Ok(Some(now))).collect())
+        }
+
+        fn refuses(&mut self, _: &Error) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn who_was_read_before_the_server_went_down_again_is_unknown_again() {
+        let hub = Arc::new(Hub::new(1));
+        let follower = Follower::new(Brief::default(), 0, &hub, Intervals::REAL, &Settings::default());
+        let thread = thread::spawn(|| follower.run());
+        let (mut roster, mut outages, until) =
+            (Roster::default(), 0, Instant::now() + Duration::from_secs(20));
+        while outages < 3 {
+            let change = hub.wait(Some(until)).expect("a change");
+            assert!(Instant::now() < until, "{outages} outages, then {change:?}");
+            roster.apply(&change);
+            if let Change::ServerDown { .. } = change {
+                outages += 1;
+                assert_eq!(roster.get("alice").map(|user| user.status), Some(Status::Unknown));
+            }
+        }
+        hub.close();
+        thread.join().unwrap();
+    }
 }
