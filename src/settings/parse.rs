@@ -1,13 +1,13 @@
 //! Reads settings from files and from the environment.
 
-use std::{env, fmt, time::Duration};
+use std::{env, ffi::OsString, fmt, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
 };
 
-use super::{ServerList, Settings};
+use super::{ServerList, Settings, servers::masked};
 use crate::error::{EscapedQuoted, SettingsError};
 
 /// Declares a struct with one optional [`Raw`] value for each setting, from a file or the environment.
@@ -44,11 +44,15 @@ raw_settings! {
 }
 
 fn variable(setting: &'static str) -> Result<Option<Raw>, SettingsError> {
-    let Some(value) = env::var_os(format!("LAST_SEEN_{}", setting.to_uppercase())) else { return Ok(None) };
-    let value = value
-        .into_string()
-        .map_err(|value| SettingsError::new(setting, format!("{value:?}"), "must be valid UTF-8"))?;
-    Ok(Some(Raw::Text(value)))
+    env::var_os(format!("LAST_SEEN_{}", setting.to_uppercase())).map(|value| utf8(setting, value)).transpose()
+}
+
+fn utf8(setting: &'static str, value: OsString) -> Result<Raw, SettingsError> {
+    value.into_string().map(Raw::Text).map_err(|value| {
+        // It may be a list of servers with a password.
+        let shown = masked(&value.to_string_lossy());
+        SettingsError::new(setting, EscapedQuoted(&shown), "must be valid UTF-8")
+    })
 }
 
 impl TryFrom<RawSettings> for Settings {
@@ -187,5 +191,22 @@ impl<'de> Visitor<'de> for RawVisitor {
             texts.push(text);
         }
         Ok(Raw::List(texts))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_not_utf8_shows_no_password() {
+        let value = OsString::from_vec(b"memcache://site:geheim\xff@cache1".to_vec());
+        let error = utf8("servers", value).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            r#"setting servers = "memcache://site:***@cache1": must be valid UTF-8"#
+        );
     }
 }

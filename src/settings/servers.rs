@@ -9,6 +9,10 @@ use crate::error::{EscapedQuoted, SettingsError};
 
 const PORT: u16 = 11211;
 
+const SCHEMES: [&str; 4] = ["memcache://", "memcache+tls://", "tls://", "unix:/"];
+
+const OPTIONS: [&str; 6] = ["weight", "password_file", "ca", "cert", "key", "server_name"];
+
 /// The setting `servers` as it was given, and as it is shown, with `***` in place of each password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct ServerList {
@@ -195,11 +199,10 @@ impl Options {
                 "key" if secure => key = file()?,
                 "server_name" if secure => options.tls.server_name = Some(value),
                 "ca" | "cert" | "key" | "server_name" => return Err(format!("{name:?} needs \"tls://\"")),
+                // Not named: after a `?` that is not percent-encoded, it may be part of a password.
                 _ => {
-                    return Err(format!(
-                        "{name:?} is an unknown option; use \"weight\", \"password_file\", \"ca\", \"cert\", \"key\" or \
-                         \"server_name\""
-                    ));
+                    let known = "\"weight\", \"password_file\", \"ca\", \"cert\", \"key\" or \"server_name\"";
+                    return Err(format!("unknown option; use {known}"));
                 }
             }
         }
@@ -289,23 +292,47 @@ fn decoded(text: &str) -> Result<String, String> {
 }
 
 /// Returns the text with `***` in place of each password, also if the text is otherwise not valid.
-fn masked(text: &str) -> String {
-    // A password may contain "://" too.
-    let is_scheme = |before: &str| {
-        let name = before.rsplit(',').next().unwrap_or_default().trim();
-        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-    };
-    let schemes = text.match_indices("://").filter(|(at, _)| is_scheme(&text[..*at]));
-    let starts: Vec<usize> = schemes.map(|(at, scheme)| at + scheme.len()).collect();
-    let (mut masked, mut done) = (String::new(), 0);
-    for (nth, &start) in starts.iter().enumerate() {
-        let part = &text[start..starts.get(nth + 1).copied().unwrap_or(text.len())];
-        if let Some((colon, at)) = part.rfind('@').and_then(|at| Some((part[..at].find(':')?, at))) {
-            masked.extend([&text[done..=start + colon], "***"]);
-            done = start + at;
+pub(super) fn masked(text: &str) -> String {
+    let mut addresses: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        let is_address = SCHEMES.iter().any(|scheme| part.trim_start().starts_with(scheme));
+        match addresses.last_mut() {
+            // The comma may belong to a password.
+            Some(before) if !is_address => *before += &format!(",{part}"),
+            _ => addresses.push(part.to_owned()),
         }
     }
-    masked + &text[done..]
+    let addresses: Vec<_> = addresses.iter().map(|text| masked_address(text)).collect();
+    addresses.join(",")
+}
+
+/// Hides everything between the first colon and the last `@`, and everything after the `=` of an unknown option. A colon
+/// in a known scheme or in the path of a socket does not count.
+fn masked_address(text: &str) -> String {
+    let address = text.trim_start();
+    let path = address.strip_prefix("unix://").or_else(|| address.strip_prefix("unix:")).unwrap_or(address);
+    let rest = match path.starts_with('/') {
+        true => path.find(',').map_or("", |comma| &path[comma..]),
+        false => SCHEMES.iter().find_map(|scheme| address.strip_prefix(scheme)).unwrap_or(address),
+    };
+    let colon = rest.find(':').map(|colon| text.len() - rest.len() + colon);
+    let unknown_value = text.match_indices(['?', '&']).find_map(|(at, _)| {
+        let (name, _) = text[at + 1..].split_once('=')?;
+        (!OPTIONS.contains(&name)).then_some(at + 1 + name.len() + 1)
+    });
+    let mut shown = text.to_owned();
+    if let Some(value) = unknown_value {
+        shown.replace_range(value.., "***");
+    }
+    let value = unknown_value.unwrap_or(text.len());
+    if let (Some(colon), Some(at)) = (colon, text.rfind('@'))
+        && colon < at.min(value)
+    {
+        // After that `=`, the `@` may belong to the value instead of ending a password.
+        let end = if at < value { at } else { shown.len() };
+        shown.replace_range(colon + 1..end, "***");
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -316,18 +343,48 @@ mod tests {
     fn no_password_is_shown() {
         for (text, shown) in [
             ("memcache://site:geheim@cache1", "memcache://site:***@cache1"),
-            ("tls://a:b@c:1?ca=/x,memcache://d:e:f@g@h", "tls://a:***@c:1?ca=/x,memcache://d:***@h"),
-            ("memcache://a:b,c@d", "memcache://a:***@d"),
-            ("memcache://a:b://c@d", "memcache://a:***@d"),
-            ("x:1, tls://a:b@c , memcache://a:b@d", "x:1, tls://a:***@c , memcache://a:***@d"),
-            ("ftp://a:b@c", "ftp://a:***@c"),
-            ("memcache://a@b:1", "memcache://a@b:1"),
-            ("cache1:11211,[::1]:11211", "cache1:11211,[::1]:11211"),
+            (
+                "tls://a:geheim@c:1?ca=/x,memcache://d:geheim:f@g@h",
+                "tls://a:***@c:1?ca=/x,memcache://d:***@h",
+            ),
+            ("x:1, tls://a:geheim@c , memcache://a:geheim@d", "x:1, tls://a:***@c , memcache://a:***@d"),
+            ("x:1,memcache://a:geheim@b,[::1]:2?weight=3", "x:1,memcache://a:***@b,[::1]:2?weight=3"),
+            // Characters that must be percent-encoded in a password.
+            ("memcache://a:geh,eim@d", "memcache://a:***@d"),
+            ("memcache://a:geh,x://eim@d", "memcache://a:***@d"),
+            ("memcache://a:geh,/eim@d", "memcache://a:***@d"),
+            ("memcache://a:geh://eim@d", "memcache://a:***@d"),
+            ("memcache://a:geh?eim@d", "memcache://a:***@d"),
+            ("memcache://a:geh?x=eim@d", "memcache://a:***"),
+            // Not a scheme that is known.
+            ("a:geheim@c:1", "a:***@c:1"),
+            ("redis://a:geheim@c", "redis:***@c"),
+            ("mem_cache://a:geheim@c", "mem_cache:***@c"),
+            ("unix://a:geheim@c", "unix://a:***@c"),
+            ("\"memcache://a:geheim@c\"", "\"memcache:***@c\""),
+            ("[\"memcache://a:geheim@c\",\"memcache://a:geheim@d\"]", "[\"memcache:***@d\"]"),
+            ("/run/a.sock,b:geheim@c", "/run/a.sock,b:***@c"),
+            // Not an option that is known.
+            ("memcache://a@c?password=geheim", "memcache://a@c?password=***"),
+            ("memcache://a:geheim@c?password=geheim", "memcache://a:***@c?password=***"),
+            ("memcache://a@c:1?password=geh@eim", "memcache://a@c:***"),
+            ("c?weight=2,d?weight=2&pass=geh&eim", "c?weight=2,d?weight=2&pass=***"),
         ] {
             assert_eq!(masked(text), shown);
             let list = ServerList::new(vec![text.to_owned()]);
             let told = format!("{list:?} {:?}", parse(&list, Sharding::Ketama));
-            assert!(["geheim", ":b@", "b,c", "a:b"].iter().all(|secret| !told.contains(secret)), "{told}");
+            assert!(["geh", "eim"].iter().all(|secret| !told.contains(secret)), "{told}");
+        }
+        for shown in [
+            "cache1:11211,[::1]:11211",
+            "memcache://a@b:1",
+            "memcache://a@[::1]:1?password_file=/a:b",
+            "a@b",
+            "/run/a:b@c",
+            "unix:/run/a:b@c,unix:///run/a:b@c,x:1",
+            "tls://c:1?ca=/a&cert=/b&key=/c&server_name=d&weight=2",
+        ] {
+            assert_eq!(masked(shown), shown);
         }
     }
 }

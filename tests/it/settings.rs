@@ -174,10 +174,9 @@ fn a_list_that_no_client_understands_is_refused() {
     for text in ["one?weight=0", "one?weight=65536", "one?weight=-1", "one?weight="] {
         assert_eq!(refused_servers(text), format!("setting servers = {text:?}: weight must be 1 to 65535"));
     }
-    let options = r#""weight", "password_file", "ca", "cert", "key" or "server_name""#;
     assert_eq!(
         refused_servers("one?wait=1"),
-        format!(r#"setting servers = "one?wait=1": "wait" is an unknown option; use {options}"#)
+        r#"setting servers = "one?wait=***": unknown option; use "weight", "password_file", "ca", "cert", "key" or "server_name""#
     );
     let without =
         [Sharding::Pymemcache, Sharding::Libmemcached, Sharding::PythonMemcached, Sharding::Gomemcache];

@@ -190,6 +190,12 @@ fn a_mistake_in_the_settings_shows_no_password() {
         "memcache://site:hunter2@127.0.0.1,memory:",
         "memcache://site:%zzhunter2@127.0.0.1",
         "redis://site:hunter2@127.0.0.1",
+        "mem_cache://site:hunter2@127.0.0.1",
+        "memcache://site:a?hunter2@127.0.0.1",
+        "memcache://site@127.0.0.1?password=hunter2",
+        "\"memcache://site:hunter2@127.0.0.1\"",
+        "[\"memcache://site:hunter2@127.0.0.1\"]",
+        "site:hunter2@127.0.0.1:11211",
     ] {
         let settings = settings(servers);
         unsaid("Settings", &format!("{settings:?} {}", settings.servers().join(",")));
