@@ -193,7 +193,8 @@ fn one_at_a_time(key: &[u8]) -> u32 {
     hash.wrapping_add(hash << 15)
 }
 
-/// Returns the hash of `cmemcache_hash` in python-memcached's memcache.py.
+/// Returns the hash of `cmemcache_hash` in python-memcached's memcache.py since 1.60, and of both Perl clients. Before,
+/// python-memcached took 1 instead of 0.
 fn shifted_crc(key: &[u8]) -> u32 {
     (crc32fast::hash(key) >> 16) & 0x7fff
 }
@@ -254,6 +255,15 @@ mod tests {
         if c_char::MIN != 0 {
             assert_eq!(places(Libmemcached, &servers, keys), "22102202");
         }
+    }
+
+    /// As in python-memcached 1.62, `Cache::Memcached` 1.30 and `Cache::Memcached::Fast` 0.28; python-memcached 1.59 takes the
+    /// second server.
+    #[test]
+    fn a_key_whose_crc_is_shifted_to_zero_lives_on_the_first_server() {
+        let servers = [("a", 11211, 1), ("b", 11211, 1), ("c", 11211, 1)];
+        assert_eq!(shifted_crc(b"seen_user23529"), 0);
+        assert_eq!(places(PythonMemcached, &servers, "seen_user23529 seen_63578"), "00");
     }
 
     #[test]
