@@ -12,8 +12,9 @@ use std::{
 };
 
 use super::{
+    connection::{Broken, Cause},
     link::run_through,
-    protocol::{BinaryNoop, Lines},
+    protocol::{BinaryNoop, Failure, Lines},
     server::Server,
 };
 
@@ -50,14 +51,18 @@ pub(super) fn probe(server: &Server) -> bool {
     answers
 }
 
-/// Returns whether a memcached or a proxy accepts a new connection, the login and a command.
+/// Returns whether a memcached or a proxy accepts a new connection and answers a command or the login.
 fn answers(server: &Server) -> bool {
     let mut version = Lines::one(b"version\r\n");
-    let asked = server.connect_outside_pool(server.timeout);
-    asked
-        .and_then(|mut connection| run_through(connection.run(&mut version, Instant::now() + server.timeout)))
-        .is_ok()
-        && version.lines.first().is_some_and(|line| is_memcached(line))
+    let asked = server.connect_outside_pool(server.timeout).and_then(|mut connection| {
+        run_through(connection.run(&mut version, Instant::now() + server.timeout))
+    });
+    match asked {
+        Ok(()) => version.lines.first().is_some_and(|line| is_memcached(line)),
+        // A refused login is an answer, and the error of each call until somebody corrects the password.
+        Err(Broken { cause: Cause::Failure(Failure::Refused(words)), .. }) => is_memcached(&words),
+        Err(_) => false,
+    }
 }
 
 pub(super) const BINARY: &str = "it speaks the binary protocol alone: start memcached without `-B binary`";

@@ -107,6 +107,26 @@ fn a_password_that_was_mended_at_the_server_is_taken_without_a_restart() {
     eventually(|| tracker.seen("alice").ok());
 }
 
+#[test]
+fn a_server_that_comes_back_with_another_password_refuses_and_is_not_down() {
+    events::listen();
+    let folder = Folder::create();
+    let file = folder.write("passwords", "site:secret\n");
+    let mut memcached = Memcached::start_with(&["-Y", &file]).reached_as("memcache://site:secret@", "");
+    let tracker = Tracker::connect(&memcached.address()).unwrap();
+    tracker.seen("alice").unwrap();
+    memcached.kill();
+    eventually(|| tracker.seen("alice").unwrap_err().to_string().contains("not retried yet").then_some(()));
+    folder.write("passwords", "site:other\n");
+    memcached.restart();
+    let refused = |error: &Error| matches!(error, Error::Server { .. });
+    let error = eventually(|| tracker.seen("alice").err().filter(refused));
+    assert!(error.to_string().contains("authentication failure"), "{error}");
+    let said = events::said_of(&memcached.place());
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[1].contains("memcached has recovered"), "{said:#?}");
+}
+
 /// Panics where it is said, without saying it.
 #[track_caller]
 fn unsaid(what: &str, said: &str) {
