@@ -100,6 +100,9 @@ impl Address {
                 let mut answer = Lines::one(&request);
                 connection.run(&mut answer, until).await?;
                 check_login(&answer)?;
+            } else if let Some(line) = version.lines.first().filter(|line| line.starts_with("ERROR ")) {
+                // As at the connection limit: the server accepts no calls.
+                return Err(Broken::new(Failure::of(line.as_bytes())));
             }
         }
         Ok(connection)

@@ -8,7 +8,7 @@ use std::{
 
 use last_seen::{Error, Recorder, Tracker};
 
-use super::unavailable;
+use super::{unavailable, until_circuit_open};
 use last_seen_tests::{Memcached, eventually, ms, secs};
 
 /// memcached with no connection left but those that are given back.
@@ -48,6 +48,20 @@ fn a_server_at_its_connection_limit_is_unavailable_and_found_when_it_has_room() 
     // Each call that was sent took one connection, as the probes did.
     let refused = memcached.stat("rejected_connections");
     assert!(refused < 600, "{refused}");
+}
+
+#[test]
+fn a_server_at_its_connection_limit_says_so_to_those_who_log_in() {
+    let (memcached, held) = at_its_limit();
+    let memcached = memcached.reached_as("memcache://site:secret@", "");
+    let tracker = Tracker::connect(&memcached.address()).unwrap();
+    let told = unavailable(tracker.seen("alice"));
+    assert!(told.ends_with("the server is at its connection limit (-c)"), "{told}");
+    // A probe counts that as no answer either.
+    let told = until_circuit_open(&tracker);
+    assert!(told.ends_with("last error: the server is at its connection limit (-c)"), "{told}");
+    drop(held);
+    eventually(|| tracker.seen("alice").ok());
 }
 
 /// memcached that has no memory left and must not forget, with users `0-0` and `1-0` among many.
