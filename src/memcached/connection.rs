@@ -108,13 +108,14 @@ pub(super) struct Connection<L> {
     pub(super) link: L,
     input: Input,
     output: Vec<u8>,
-    /// Whether an exchange was completed on this connection before.
-    used: bool,
+    /// Whether the server may have closed the connection while it was idle: an exchange was completed on it, and no part
+    /// of the next answer has arrived.
+    may_be_stale: bool,
 }
 
 impl<L: Link> Connection<L> {
     pub(super) fn new(link: L) -> Self {
-        Self { link, input: Input::new(), output: Vec::new(), used: false }
+        Self { link, input: Input::new(), output: Vec::new(), may_be_stale: false }
     }
 
     pub(super) async fn run(
@@ -132,7 +133,7 @@ impl<L: Link> Connection<L> {
         exchange: &mut impl Exchange,
         deadline: Instant,
     ) -> Result<(), Broken> {
-        if self.used && !exchange.repeatable() {
+        if self.may_be_stale && !exchange.repeatable() {
             let open = self.link.check_open().await;
             // Nothing was sent yet, so the exchange may run on a new connection, after any error.
             open.map_err(|error| Broken { stale: true, cause: error.into() })?;
@@ -149,6 +150,7 @@ impl<L: Link> Connection<L> {
     ) -> Result<(), Broken> {
         let filled = self.fill(1, deadline).await;
         filled.map_err(|error| self.broken(error, exchange))?;
+        self.may_be_stale = false;
         loop {
             let mut rest = self.input.data();
             let before = rest.len();
@@ -163,7 +165,7 @@ impl<L: Link> Connection<L> {
                 }
                 Err(Next::Failed(failure)) => return Err(Broken::new(failure)),
                 Ok(()) if self.input.data().is_empty() => {
-                    self.used = true;
+                    self.may_be_stale = true;
                     return Ok(());
                 }
                 Ok(()) => {
@@ -176,7 +178,7 @@ impl<L: Link> Connection<L> {
 
     /// Classifies an error that occurred before any part of the answer arrived.
     fn broken(&self, error: io::Error, exchange: &impl Exchange) -> Broken {
-        let stale = self.used && exchange.repeatable() && L::is_closed(&error);
+        let stale = self.may_be_stale && exchange.repeatable() && L::is_closed(&error);
         Broken { stale, cause: error.into() }
     }
 
@@ -226,5 +228,45 @@ impl<L: Link> Connection<L> {
     #[cfg(feature = "who")]
     pub(super) fn consume(&mut self, used: usize) {
         self.input.consume(used);
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{io::Write as _, os::unix::net::UnixStream, time::Duration};
+
+    use super::*;
+    use crate::{
+        memcached::{
+            blocking::Blocking,
+            link::run_through,
+            protocol::{Asked, Get, Lines},
+        },
+        record::Keys,
+    };
+
+    /// Closes a used connection after this part of the answer, and returns whether the exchange may run again.
+    fn runs_again_after(part: &[u8]) -> bool {
+        let (ours, mut server) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(Blocking::of(ours));
+        let until = |ms| Instant::now() + Duration::from_millis(ms);
+        server.write_all(b"VERSION 1.6.45\r\n").unwrap();
+        run_through(connection.run(&mut Lines::one(b"version\r\n"), until(10_000))).unwrap();
+
+        let keys = Keys::new("seen_", 0..2);
+        let mut get = Get::new(Asked::Some(&keys, &[0, 1]), false, |_, _| {});
+        run_through(connection.send(&mut get, until(10_000))).unwrap();
+        server.write_all(part).unwrap();
+        let slice = run_through(connection.receive(&mut get, until(10))).unwrap_err();
+        assert!(matches!(slice.cause, Cause::TimedOut), "{slice:?}");
+        drop(server);
+        run_through(connection.receive(&mut get, until(10_000))).unwrap_err().stale
+    }
+
+    #[test]
+    fn an_exchange_runs_again_only_if_no_part_of_its_answer_has_arrived() {
+        assert!(runs_again_after(b""));
+        assert!(!runs_again_after(b"VALUE seen_0 0 1\r\n1\r\nVAL"));
+        assert!(!runs_again_after(b"VALUE seen_0 0 1\r\n1\r\n"));
     }
 }
