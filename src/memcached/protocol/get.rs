@@ -175,27 +175,30 @@ impl<F: FnMut(usize, Found<'_>)> Exchange for Get<'_, F> {
 pub(in crate::memcached) struct SingleGets<'a, F> {
     asked: Asked<'a>,
     answered: F,
+    sent: usize,
     /// Number of keys whose answer is complete.
     pub(in crate::memcached) read: usize,
 }
 
 impl<'a, F: FnMut(usize, Result<Found<'_>, String>)> SingleGets<'a, F> {
     pub(in crate::memcached) fn new(asked: Asked<'a>, answered: F) -> Self {
-        Self { asked, answered, read: 0 }
+        Self { asked, answered, sent: 0, read: 0 }
     }
 }
 
 impl<F: FnMut(usize, Result<Found<'_>, String>)> Exchange for SingleGets<'_, F> {
-    fn write(&mut self, out: &mut Vec<u8>, _: usize) {
-        for nth in self.read..self.asked.len() {
+    fn write(&mut self, out: &mut Vec<u8>, limit: usize) {
+        self.sent = self.read;
+        while self.sent < self.asked.len() && (self.sent == self.read || out.len() < limit) {
             out.extend_from_slice(b"gets ");
-            out.extend_from_slice(self.asked.key(nth));
+            out.extend_from_slice(self.asked.key(self.sent));
             out.extend_from_slice(b"\r\n");
+            self.sent += 1;
         }
     }
 
     fn read(&mut self, input: &mut &[u8]) -> Result<(), Next> {
-        while self.read < self.asked.len() {
+        while self.read < self.sent {
             let mut rest = *input;
             let line = take_line(&mut rest)?;
             if line.starts_with(b"SERVER_ERROR ") {
@@ -209,7 +212,7 @@ impl<F: FnMut(usize, Result<Found<'_>, String>)> Exchange for SingleGets<'_, F> 
                 Some(_) => return Err(Failure::of(line).into()),
             }
         }
-        Ok(())
+        if self.read < self.asked.len() { Err(Next::Send) } else { Ok(()) }
     }
 
     fn repeatable(&self) -> bool {

@@ -312,3 +312,25 @@ fn a_second_run_sends_what_has_no_answer_yet() {
     assert!(run.read(&mut &b"NOT_FOUND\r\nDELETED\r\n"[..]).is_ok());
     assert_eq!(answers, [(0, Ok(true)), (1, Ok(false)), (2, Ok(true))]);
 }
+
+#[test]
+fn separate_gets_are_sent_in_parts_of_about_the_limit() {
+    let keys = Keys::new("seen_", 0..10);
+    let places: Vec<u32> = (0..10).collect();
+    let mut get = SingleGets::new(Asked::Some(&keys, &places), |_, _| {});
+    let mut sent = String::new();
+    loop {
+        let mut part = Vec::new();
+        get.write(&mut part, 60);
+        assert!((1..80).contains(&part.len()), "{} bytes", part.len());
+        let part = String::from_utf8(part).unwrap();
+        let answer = "END\r\n".repeat(part.lines().count());
+        sent += &part;
+        match get.read(&mut answer.as_bytes()) {
+            Ok(()) => break,
+            Err(next) => assert!(matches!(next, Next::Send), "{next:?}"),
+        }
+    }
+    let all: String = (0..10).map(|nth| format!("gets seen_{nth}\r\n")).collect();
+    assert_eq!(sent, all);
+}
