@@ -278,9 +278,12 @@ fn value(stored: &StoredRecord) -> String {
     let (count, head) = (stored.bytes.len(), &stored.bytes[..stored.bytes.len().min(MAX_SHOWN_BYTES)]);
     let (more, unit) =
         (if head.len() < count { ".." } else { "" }, if count == 1 { "byte" } else { "bytes" });
-    let expires = stored
-        .expires_in
-        .map_or("never expires".to_owned(), |left| format!("expires in {}", view::duration(left.as_secs())));
+    let expires = match stored.expires_in {
+        Some(left) => format!("expires in {}", view::duration(left.as_secs())),
+        // A server that tells one of these would tell the expiry too.
+        None if stored.idle_for.is_some() || stored.was_read.is_some() => "never expires".to_owned(),
+        None => "expiry unknown".to_owned(),
+    };
     format!("\"{}\"{more}  {count} {unit}, flags {}, {expires}", head.escape_ascii(), stored.flags)
 }
 

@@ -227,6 +227,31 @@ fn inspect_tells_which_format_it_is_and_what_each_would_store() {
 }
 
 #[test]
+fn inspect_says_that_a_record_never_expires_only_if_the_server_does() {
+    let memcached = Memcached::start();
+    store(&memcached, "alice", 10);
+    let value = |servers: &str| on(servers, &["inspect", "alice"]).lines(0).remove(4);
+    let shown = value(&memcached.address());
+    assert!(shown.ends_with(" flags 0, never expires"), "{shown}");
+    // As memcached before 1.6.10: it has no meta commands.
+    let old = Fake::start(|mut stream| {
+        use std::io::{BufRead, BufReader, Write};
+        let asked = BufReader::new(stream.try_clone().unwrap()).lines();
+        for line in asked.map_while(Result::ok) {
+            let now = chrono::Utc::now().timestamp();
+            let answer = match line.split(' ').collect::<Vec<_>>()[..] {
+                ["get" | "gets", "seen_alice"] => format!("VALUE seen_alice 0 10 1\r\n{now}\r\nEND\r\n"),
+                ["get" | "gets", _] => "END\r\n".to_owned(),
+                _ => "ERROR\r\n".to_owned(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let shown = value(&old.address());
+    assert!(shown.ends_with(" flags 0, expiry unknown"), "{shown}");
+}
+
+#[test]
 fn inspect_finds_the_record_of_programs_that_are_set_up_in_another_way() {
     let memcached = Memcached::start();
     let naive = &["--django", "Europe/Berlin"][..];
