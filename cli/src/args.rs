@@ -12,9 +12,11 @@ use last_seen::{SettingsError, Sharding};
 const AFTER: &str = "\
 Exit codes:
   0    done; show of one user: online
-  1    the answer is no: offline, no record
-  2    unknown, or failed: no server answered, or the record cannot be read
-  3    a partial answer: some users or servers are unknown, but all that is printed is true
+  1    the answer is no: offline, no record; forget: you answered no
+  2    unknown, or failed: no server answered, a name is invalid, or the record
+       cannot be read or was written with other settings
+  3    a partial answer: some users or servers are unknown, but all that is
+       printed is true
   64   wrong usage or a wrong setting
   130  Ctrl-C
 

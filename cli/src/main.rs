@@ -32,11 +32,11 @@ pub(crate) struct Exit;
 impl Exit {
     /// Also: online.
     pub(crate) const DONE: u8 = 0;
-    /// The answer is no: offline, no record.
+    /// The answer is no: offline, no record, or nobody confirmed a `forget`.
     pub(crate) const NO: u8 = 1;
     /// Unknown, or failed.
     pub(crate) const UNKNOWN: u8 = 2;
-    /// Some servers are down, but what is printed is true.
+    /// Some users or servers are unknown, but what is printed is true.
     pub(crate) const PARTIAL: u8 = 3;
     pub(crate) const USAGE: u8 = 64;
     pub(crate) const INTERRUPTED: u8 = 130;

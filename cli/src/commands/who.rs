@@ -46,14 +46,15 @@ pub(crate) fn who(
     if sort == Sort::User {
         users.sort_unstable_by(|a, b| a.user.cmp(&b.user));
     }
-    let listing = Listing { down: unavailable.len(), servers: words::servers(tracker.settings()), took, now };
+    let (down, complete) = (unavailable.len(), unavailable.is_empty() && unreadable.is_empty());
+    let listing = Listing { down, complete, servers: words::servers(tracker.settings()), took, now };
     let shown = &users[..n.unwrap_or(users.len()).min(users.len())];
     if count {
         out.line(&users.len().to_string());
     } else if out.json {
         shown.iter().for_each(|user| json::user(out, &user.user, &Ok(presence(user, now, window)), now));
         unavailable.iter().for_each(|error| json::down(out, error));
-    } else if users.is_empty() && unavailable.is_empty() {
+    } else if users.is_empty() && complete {
         let (all, time) = (listing.servers.len(), out.view.clock(now));
         out.remark(&format!("nobody is online ({all} of {all} servers answered, {time})"));
         if out.view.width.is_some() {
@@ -71,7 +72,7 @@ pub(crate) fn who(
             "{unreadable_count} {records} not a timestamp, and those users are unknown. Try: last-seen inspect {first}"
         ));
     }
-    Ok(if unavailable.is_empty() { Exit::DONE } else { Exit::PARTIAL })
+    Ok(if complete { Exit::DONE } else { Exit::PARTIAL })
 }
 
 fn presence(user: &OnlineUser, now: DateTime<Utc>, window: Duration) -> Presence {
@@ -81,6 +82,8 @@ fn presence(user: &OnlineUser, now: DateTime<Utc>, window: Duration) -> Presence
 struct Listing {
     servers: Vec<String>,
     down: usize,
+    /// Every server was listed, and every record could be read.
+    complete: bool,
     took: Duration,
     now: DateTime<Utc>,
 }
@@ -116,7 +119,7 @@ fn heading(online: usize, listing: &Listing, unavailable: &[last_seen::Error], o
     let (view, all) = (out.view, listing.servers.len());
     let (clock, dot) = (view.clock(listing.now), view.glyph("·"));
     let count =
-        if listing.down > 0 { format!("at least {online} online") } else { format!("{online} online") };
+        if listing.complete { format!("{online} online") } else { format!("at least {online} online") };
     let answered = format!("{count} {dot} {} of {all} servers", all - listing.down);
     let fits = |heading: &String| view.width.is_some_and(|columns| crate::text::width(heading) <= columns);
     if Layout::of(view) == Layout::Full {

@@ -83,6 +83,30 @@ fn a_script_can_tell_yes_no_unknown_partial_and_a_mistake() {
     );
 }
 
+/// Their users may be online.
+#[test]
+fn a_list_without_what_cannot_be_read_is_partial() {
+    let memcached = Memcached::start();
+    memcached.set("seen_carol", 4, b"soon");
+    let list = |arguments: &[&str]| {
+        let said = on(&memcached.address(), arguments);
+        let unreadable =
+            "last-seen: 1 record is not a timestamp, and those users are unknown. Try: last-seen inspect carol\n";
+        assert_eq!((said.code, said.err.as_str()), (Some(3), unreadable), "{arguments:?}");
+        said.out
+    };
+    assert_eq!(list(&["who"]), "");
+    store(&memcached, "alice", 10);
+    assert!(list(&["who"]).contains("\nalice  "));
+    assert_eq!(list(&["who", "--count"]), "1\n");
+    assert!(list(&["who", "--json"]).starts_with(r#"{"user":"alice","status":"online","#));
+
+    let mut terminal = Terminal::start(&memcached.address(), &["who"], (80, 24), &[]);
+    assert_eq!(terminal.ends(), 3);
+    let heading = terminal.text();
+    assert!(heading.starts_with("at least 1 online at "), "{heading}");
+}
+
 #[test]
 fn ctrl_c_is_130_to_a_shell() {
     let memcached = Memcached::start();
