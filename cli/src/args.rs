@@ -20,8 +20,9 @@ Exit codes:
   64   wrong usage or a wrong setting
   130  Ctrl-C
 
-Settings come from the environment, as for the library: LAST_SEEN_SERVERS, LAST_SEEN_ONLINE_TIMEOUT
-and so on; or from the file given with --config instead. Options override either.
+Settings come from the environment, as for the library: LAST_SEEN_SERVERS,
+LAST_SEEN_ONLINE_TIMEOUT and so on; or from the file given with --config
+instead. Options override either.
 NO_COLOR=1 turns colours off.";
 
 /// Show who is online and when users were last seen.
@@ -36,6 +37,10 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+const DJANGO: &str =
+    "Read and write the records of a Django site that stores datetime.now(); ZONE is its TIME_ZONE";
+const DJANGO_AWARE: &str = "Read and write the records of a Django site that stores timezone.now()";
+
 /// Where the records are, and in what form.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where the records are")]
@@ -49,14 +54,12 @@ pub(crate) struct ConnectionOptions {
     /// The prefix of every key
     #[arg(long, global = true, value_name = "PREFIX")]
     pub(crate) prefix: Option<String>,
-    /// How the other programs choose between several servers
+    /// How keys are spread over servers; must match your other programs
     #[arg(long, global = true, value_name = "NAME", value_parser = sharding())]
     pub(crate) sharding: Option<Sharding>,
-    /// The records of an unchanged Django site with naive datetimes, whose time zone this is
-    #[arg(long, global = true, value_name = "ZONE")]
+    #[arg(long, global = true, value_name = "ZONE", help = DJANGO)]
     pub(crate) django: Option<String>,
-    /// The records of an unchanged Django site with aware datetimes
-    #[arg(long, global = true, conflicts_with = "django")]
+    #[arg(long, global = true, conflicts_with = "django", help = DJANGO_AWARE)]
     pub(crate) django_aware: bool,
 }
 
@@ -90,7 +93,7 @@ pub(crate) enum Sort {
 
 #[derive(Debug, Args)]
 pub(crate) struct Users {
-    /// Names or ids, as the site gives them to last-seen; - reads them from the standard input, one a line
+    /// User names or ids, exactly as your site passes them to last-seen; - reads them from the standard input, one a line
     #[arg(required = true, value_name = "USER")]
     pub(crate) users: Vec<String>,
 }
@@ -115,7 +118,7 @@ Examples:
   last-seen who -n 10
   last-seen who --count")]
     Who {
-        /// List so many users at most
+        /// List at most N users
         #[arg(short, value_name = "N")]
         n: Option<usize>,
         /// Order by when they were last seen, the newest first, or by name
@@ -125,7 +128,7 @@ Examples:
         #[arg(long)]
         count: bool,
     },
-    /// Follow live who comes and goes, on the whole terminal; in a pipe a line for each event
+    /// Follow who comes online and goes offline, live; in a pipe, write a line for each event
     #[command(after_help = "\
 Examples:
   last-seen watch
@@ -133,7 +136,7 @@ Examples:
 
 On a terminal ? lists the keys.")]
     Watch {
-        /// Only these users; - reads them from the standard input
+        /// Watch only these users (default: everyone); - reads them from the standard input
         #[arg(value_name = "USER")]
         users: Vec<String>,
         /// Write a line for each event on a terminal too
@@ -192,7 +195,7 @@ Examples:
   last-seen inspect alice
   last-seen inspect alice --django Europe/Berlin --all-formats")]
     Inspect {
-        /// A name or id, as the site gives it to last-seen
+        /// A user name or id, exactly as your site passes it to last-seen
         user: String,
         /// Also show what each format would store
         #[arg(long)]
@@ -204,13 +207,13 @@ Examples:
   last-seen servers
   last-seen servers --json --servers cache1,cache2")]
     Servers,
-    /// Write a script that completes this command line in a shell
+    /// Generate a shell completion script
     #[command(after_help = "\
 Examples:
   last-seen completions bash --install
   last-seen completions zsh > ~/.zfunc/_last-seen")]
     Completions {
-        /// Where it is to be used
+        /// Shell to generate it for
         shell: Shell,
         /// Write it to where the shell looks for it in your home folder
         #[arg(long)]
@@ -239,7 +242,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 const COMMON: &str = "\
-Of all commands: --servers LIST, --config FILE, --json, --utc and others; see last-seen help";
+Options of every command: --servers LIST, --config FILE, --json, --utc and others; see last-seen help";
 
 fn duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len()));
