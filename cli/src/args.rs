@@ -93,7 +93,8 @@ pub(crate) enum Sort {
 
 #[derive(Debug, Args)]
 pub(crate) struct Users {
-    /// User names or ids, exactly as your site passes them to last-seen; - reads them from the standard input, one a line
+    /// User names or ids, exactly as your site passes them to last-seen; - reads them from the standard input, one a
+    /// line
     #[arg(required = true, value_name = "USER")]
     pub(crate) users: Vec<String>,
 }

@@ -292,7 +292,7 @@ fn format(stored: &StoredRecord, here: Format, view: View) -> String {
         Some(format) if format == here => {
             format!("{format} {} the format that this tracker writes", view.glyph("✓"))
         }
-        Some(format) => format!("{format} {} and {here} is set here", view.glyph("✗")),
+        Some(format) => format!("{format} {} but the format set here is {here}", view.glyph("✗")),
         None if stored.last_seen.is_ok() => "none that this tracker writes, but it can be read".to_owned(),
         None => "none that is read".to_owned(),
     }

@@ -34,7 +34,10 @@ pub(crate) fn who(
     let listed = match list(tracker) {
         Ok(listed) => listed,
         Err(error) => {
-            out.report_once(&error, ". Cannot list users. Is memcached running? Else: --servers HOST:PORT");
+            out.report_once(
+                &error,
+                ". Cannot list users. Is memcached running? If it is elsewhere, pass --servers HOST:PORT.",
+            );
             return Ok(Exit::UNKNOWN);
         }
     };

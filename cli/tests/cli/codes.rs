@@ -90,8 +90,7 @@ fn a_list_without_what_cannot_be_read_is_partial() {
     memcached.set("seen_carol", 4, b"soon");
     let list = |arguments: &[&str]| {
         let said = on(&memcached.address(), arguments);
-        let unreadable =
-            "last-seen: 1 record is not a timestamp, and those users are unknown. Try: last-seen inspect carol\n";
+        let unreadable = "last-seen: 1 record is not a timestamp, and those users are unknown. Try: last-seen inspect carol\n";
         assert_eq!((said.code, said.err.as_str()), (Some(3), unreadable), "{arguments:?}");
         said.out
     };

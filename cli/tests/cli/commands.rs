@@ -362,6 +362,7 @@ fn inspect_with_the_format_of_another_kind_of_django_site_says_which_and_fails()
             let told = inspected.err.lines().last().unwrap_or_default();
             let call = format!("last-seen: the record is a Django site's that stores {call}, ");
             assert!(told.starts_with(&call) && told.ends_with(&format!("; use {option}")), "{inspected:?}");
+            assert!(inspected.out.contains(" x but the format set here is "), "{inspected:?}");
             assert_eq!(inspected.code, Some(2));
             run(&memcached, &[set, &["inspect", "alice", "--json"]].concat()).json(2);
         }

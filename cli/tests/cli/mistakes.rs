@@ -139,7 +139,12 @@ fn a_server_that_is_down_is_one_sentence() {
         (&["sign-out", "alice"], format!("alice not signed out: {down}")),
         (&["forget", "alice"], format!("alice not deleted: {down}")),
         (&["inspect", "alice"], format!("{down}. alice is unknown.")),
-        (&["who"], format!("{down}. Cannot list users. Is memcached running? Else: --servers HOST:PORT")),
+        (
+            &["who"],
+            format!(
+                "{down}. Cannot list users. Is memcached running? If it is elsewhere, pass --servers HOST:PORT."
+            ),
+        ),
     ] {
         assert_eq!(on("127.0.0.1:1", arguments).refused(2), told, "{arguments:?}");
     }

@@ -6,7 +6,7 @@ CACHES = {
     "last_seen": {
         "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
         "LOCATION": os.environ["MEMCACHE_SERVERS"],
-        # So that a lost server is an error, not the same answer as "no record".
+        # So that an unavailable server is an error, not the same answer as "no record".
         "OPTIONS": {"connect_timeout": 1, "timeout": 1, "retry_attempts": 0, "dead_timeout": 1},
         # The key as it is: without Django's ":1:", which other stacks do not write.
         "KEY_FUNCTION": lambda key, prefix, version: key,
