@@ -157,8 +157,8 @@
 //! * After three consecutive failures a circuit breaker opens: calls to that server fail fast, until a background probe,
 //!   which resolves its name again each time, gets an answer.
 //! * [`Error::Unavailable`] and [`Error::Server`] mean "unknown". One server down affects only its own users.
-//! * A [`Recorder`] keeps what it could not write, the newest time of up to 100,000 users, and writes it when the server is
-//!   back.
+//! * A [`Recorder`] keeps what it could not write, the newest time of up to 100,000 users, for up to a day, and writes it when
+//!   the server is back.
 //! * Each outage is one `tracing` event when it begins and one when it ends; [`Tracker::server_status`] and
 //!   [`Recorder::stats`] are for health checks and metrics.
 //!

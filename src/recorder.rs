@@ -34,8 +34,9 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`seen`](Self::seen) does no I/O, never blocks on any and returns no error: it is made for code that runs on every
 /// request, in any runtime or none. The writer writes each user at most once per
 /// [`flush_interval`](crate::Settings::with_flush_interval), with the newest time, however many requests there were.
-/// Sightings that it could not write stay queued until the server is back, up to
-/// [`recorder_capacity`](crate::Settings::with_recorder_capacity) users; new users beyond that are dropped and counted.
+/// Sightings that it could not write stay queued until the server is back, for up to a day and up to
+/// [`recorder_capacity`](crate::Settings::with_recorder_capacity) users; what is older, and new users beyond that, are
+/// dropped and counted.
 ///
 /// A sign-out or a `forget`, in any process, cancels every sighting from before it that is still queued anywhere, for up to
 /// a day: both leave a tombstone beside the record, which the writer reads before it writes. A record never moves back in
@@ -332,7 +333,7 @@ pub struct RecorderStats {
     pub coalesced: u64,
     /// Counts sightings that are in memcached.
     pub written: u64,
-    /// Counts sightings that were dropped, since `recorder_capacity` users were queued.
+    /// Counts sightings that were dropped: the queue was full, they had waited for over a day, or the recorder was closed.
     pub dropped: u64,
     /// Counts sightings that a sign-out or a `forget` cancelled before they were written.
     pub cancelled: u64,

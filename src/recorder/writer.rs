@@ -191,11 +191,13 @@ impl Reports {
         let dropped = queue.counts().dropped;
         let dropping = dropped > self.dropped;
         if dropping && !self.dropping {
-            tracing::warn!("recorder queue is full (recorder_capacity): dropping new users");
+            tracing::warn!(
+                "recorder drops sightings: its queue is full (recorder_capacity), or they have waited for over a day"
+            );
         } else if self.dropping && !dropping {
             tracing::info!(
                 dropped,
-                "users are recorded again; so many sightings were dropped since the start"
+                "recorder no longer drops sightings; `dropped` counts all since it was created"
             );
         }
         (self.dropped, self.dropping) = (dropped, dropping);

@@ -22,7 +22,7 @@ fn text(stats: &RecorderStats, servers: &[ServerStatus]) -> String {
         ("seen_total", "Sightings of valid users.", stats.seen),
         ("coalesced_total", "Sightings of users who were queued already.", stats.coalesced),
         ("written_total", "Sightings that are in memcached.", stats.written),
-        ("dropped_total", "Sightings dropped, since the queue was full.", stats.dropped),
+        ("dropped_total", "Sightings dropped: the queue was full, or a day had passed.", stats.dropped),
         ("cancelled_total", "Sightings cancelled by a sign-out or a deletion.", stats.cancelled),
         ("invalid_users_total", "Sightings of users who cannot be a key.", stats.invalid_users),
         ("failed_writes_total", "Writes that failed, and are tried again.", stats.failed_writes),
