@@ -35,8 +35,9 @@ const MAX_CONNECTIONS: usize = 1_000;
 /// Configures a [`Tracker`](crate::Tracker). Start from [`Settings::default`] and change what you need, or deserialize it
 /// from any serde format.
 ///
-/// In files and in the environment, durations are whole seconds or strings such as `"5m"`, `"7d"` and `"100ms"`. Unknown
-/// names are errors. `USER_ONLINE_TIMEOUT` and `USER_LASTSEEN_TIMEOUT`, as Django sites call them, are accepted too.
+/// In files and in the environment, durations are whole seconds or strings such as `"5m"`, `"7d"` and `"100ms"`. In a file,
+/// an unknown name is an error that names it, and `USER_ONLINE_TIMEOUT` and `USER_LASTSEEN_TIMEOUT`, as Django sites call
+/// them, are accepted too. In the environment, other variables are ignored.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -228,8 +229,8 @@ impl Settings {
     }
 
     /// Sets how many connections a tracker opens to each server, 1 to 1,000, for blocking calls, async calls and recorders
-    /// together. [`server_status`](crate::Tracker::server_status), a list and a watch each open one or two more. Defaults to
-    /// 8.
+    /// together. Beyond these, [`server_status`](crate::Tracker::server_status) opens up to two, a list one, a watch up to
+    /// three, and [`inspect`](crate::Tracker::inspect) and a probe one each. Defaults to 8.
     #[must_use]
     pub fn with_max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
