@@ -48,7 +48,7 @@
 //!         Ok(presence) if presence.last_seen.is_some() => format!("last seen {}", presence.ago()),
 //!         // Not seen in the last week, or memcached evicted the record.
 //!         Ok(_) => "no record".to_owned(),
-//!         // memcached is down, not responding or out of memory.
+//!         // memcached is down or does not answer, or something that is not a time is stored there.
 //!         Err(error) => format!("unknown: {error}"),
 //!     }
 //! }
@@ -111,8 +111,8 @@
 //! The feature `who` uses memcached's own crawler and log: no index, no extra write, and users recorded in any language are
 //! included.
 //!
-//! * [`Tracker::online_users`] makes every server list all its keys: 1 to 2 s for a million. Use it in jobs and on
-//!   administrators' pages, not in request handlers.
+//! * [`Tracker::online_users`] makes every server list all its keys: about 1 s for a million, or 3 s if all were stored or
+//!   read within `online_timeout`. Use it in jobs and on administrators' pages, not in request handlers.
 //! * [`Tracker::watch`] lists once, then follows the log on one connection per server, with one read for each user who is
 //!   stored. A [`Roster`] applies its changes. Use one per process: a server serves 20 at most.
 //!
@@ -153,7 +153,9 @@
 //!
 //! # When memcached fails
 //!
-//! * A call waits at most twice [`server_timeout`](Settings::with_server_timeout) (100 ms), also if several servers are down.
+//! * [`Tracker::seen`], or a read of up to 1,000 users, waits at most twice
+//!   [`server_timeout`](Settings::with_server_timeout) (100 ms), also if several servers are down. [`Tracker::sign_out`] and
+//!   [`Tracker::forget`] make about four such exchanges, and [`Tracker::inspect`] makes two.
 //! * After three consecutive failures a circuit breaker opens: calls to that server fail fast, until a background probe,
 //!   which resolves its name again each time, gets an answer.
 //! * [`Error::Unavailable`] and [`Error::Server`] mean "unknown". One server down affects only its own users.

@@ -35,11 +35,15 @@ const TRIES: usize = 32;
 /// A user is anything that implements `Display`, such as a name, a number or a UUID. Prefix and user together may be at
 /// most 250 bytes, without spaces or control characters; "Alice Smith" is rejected, so pass an id instead.
 ///
-/// Calls block for at most twice [`server_timeout`](Settings::with_server_timeout). In async code use
+/// Calls block. Each exchange with a server takes at most twice [`server_timeout`](Settings::with_server_timeout):
+/// [`seen`](Self::seen) and a read of up to 1,000 users per server are one, [`inspect`](Self::inspect) is two, and
+/// [`sign_out`](Self::sign_out) and [`forget`](Self::forget) are about four. [`restore`](Self::restore) makes several for each
+/// batch, and [`server_status`](Self::server_status) says what it takes. In async code use
 /// [`AsyncTracker`](crate::AsyncTracker), or a thread for blocking work.
 ///
-/// There are three possible answers: `Ok(Some(time))`, seen at that time; `Ok(None)`, no record; `Err(_)`, unknown because
-/// the server did not answer. In a view that must not fail, use `.ok()` and show "unknown" for `None`.
+/// There are three possible answers: `Ok(Some(time))`, seen at that time; `Ok(None)`, no record; `Err(_)`, unknown, since
+/// memcached is down or does not answer, or something that is not a time is stored there. In a view that must not fail, use
+/// `.ok()` and show "unknown" for `None`.
 ///
 /// ```
 /// # fn main() -> Result<(), last_seen::Error> {

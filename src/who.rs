@@ -110,10 +110,10 @@ impl Tracker {
     /// Lists everyone who is online now, most recent first, whichever program recorded them, in any language and with any
     /// expiry. A server that cannot be listed affects only its own users, and is named in the result.
     ///
-    /// Makes every server list all its keys, which takes 1 to 2 s for a million. Use it in jobs and on administrators'
-    /// pages, not in request handlers; for the users of a page there is [`presences`](Self::presences). Blocks for at most
-    /// 10 s, plus the reading of those who are online. Sightings that a [`Recorder`](crate::Recorder) has queued are not in
-    /// the list.
+    /// Makes every server list all its keys, which takes about 1 s for a million, or 3 s if all were stored or read within
+    /// `online_timeout`. Use it in jobs and on administrators' pages, not in request handlers; for the users of a page there
+    /// is [`presences`](Self::presences). Blocks for at most 10 s, plus the reading of those who are online. Sightings that a
+    /// [`Recorder`](crate::Recorder) has queued are not in the list.
     ///
     /// Before memcached 1.6.19, the server holds its locks while a client reads a listing. A thread that does nothing else
     /// reads it, and ends at its deadline. But if the process is *suspended* meanwhile (a debugger, SIGSTOP, a frozen
