@@ -1,4 +1,4 @@
-//! How to record users in the frameworks that people use; each recipe is compiled and run by this crate's tests.
+//! How to record users in the frameworks that people use. In a checkout, `tests/run --soak` compiles and runs each recipe.
 //!
 //! Every recipe answers the same four questions:
 //!
