@@ -24,6 +24,12 @@ pub fn said_of(server: &str) -> Vec<String> {
     said(&format!("server=\"{server}\""))
 }
 
+/// Forgets what was said of a server that was in the place of this one before.
+pub fn forget(server: &str) {
+    let server = format!("server=\"{server}\"");
+    SAID.lock().unwrap().retain(|line| !line.contains(&server));
+}
+
 /// What was said since [`listen`] with this in it.
 pub fn said(part: &str) -> Vec<String> {
     SAID.lock().unwrap().iter().filter(|line| line.contains(part)).cloned().collect()

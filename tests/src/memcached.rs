@@ -9,7 +9,7 @@ use std::{
 
 use last_seen::{Settings, Tracker};
 
-use super::{Folder, eventually, secs};
+use super::{Folder, events, eventually, secs};
 
 pub struct Memcached {
     child: Child,
@@ -63,7 +63,9 @@ impl Memcached {
     fn start_at(place: Option<&Place>, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let (child, place) = spawn(&options, place);
-        Self { child, place, options, affixes: Default::default(), login: None, _folder: None }
+        let server = Self { child, place, options, affixes: Default::default(), login: None, _folder: None };
+        events::forget(&server.place());
+        server
     }
 
     /// With this around the place in [`address`](Self::address).
