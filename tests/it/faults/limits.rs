@@ -154,7 +154,7 @@ fn a_watch_of_a_server_out_of_memory_goes_on() {
     let mut next = || watch.next_timeout(secs(8));
     while !matches!(next().expect("a change"), last_seen::Change::Ready { complete: true, .. }) {}
     let refused = memcached.stat("store_no_memory");
-    // Nothing is told of a server that is quiet, though it has refused what the watch stored to test its log.
+    // A server that is quiet causes no change, though it has refused what the watch stored to test its log.
     assert_eq!(next().map(|change| format!("{change:?}")), None);
     assert!(memcached.stat("store_no_memory") - refused >= 2);
 }
