@@ -158,7 +158,8 @@
 //!   [`Tracker::forget`] make about four such exchanges, and [`Tracker::inspect`] makes two.
 //! * After three consecutive failures a circuit breaker opens: calls to that server fail fast, until a background probe,
 //!   which resolves its name again each time, gets an answer.
-//! * [`Error::Unavailable`] and [`Error::Server`] mean "unknown". One server down affects only its own users.
+//! * [`Error::Unavailable`], [`Error::Server`] and [`Error::InvalidRecord`] mean "unknown". One server down affects only its
+//!   own users.
 //! * A [`Recorder`] keeps what it could not write, the newest time of up to 100,000 users, for up to a day, and writes it when
 //!   the server is back.
 //! * Each outage is one `tracing` event when it begins and one when it ends; [`Tracker::server_status`] and

@@ -90,7 +90,7 @@ pub struct StoredRecord {
     /// A Django site that stores another format than the setting `format` fails on records that this crate writes.
     pub format: Option<Format>,
     /// Tells how long until the record expires, in whole seconds; `None` if it never does, without the feature `meta`, and
-    /// on servers without meta commands.
+    /// on servers without meta commands. If `idle_for` is `Some`, it never does.
     pub expires_in: Option<Duration>,
     /// Tells how long ago the record was last read or written, in whole seconds; `None` without the feature `meta`, and on
     /// servers without meta commands.
