@@ -53,6 +53,18 @@ pub(crate) trait Link: Sized + Send + Sync {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = io::Result<T>> + Send;
 
+    /// Returns a check of whether a connection belongs to the current runtime. A blocking connection belongs to none, and
+    /// passes.
+    fn belongs_here() -> impl Fn(&Self) -> bool {
+        |_| true
+    }
+
+    /// Moves the connection to the current runtime, since only the runtime of a connection drives it. Returns an error
+    /// if the connection can no longer be used.
+    fn move_here(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Returns the idle connections of this kind in a pool.
     fn idle(state: &mut State) -> &mut Vec<Idle<Self>>;
 

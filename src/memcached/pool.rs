@@ -111,7 +111,13 @@ impl State {
         limit: usize,
         max_idle: Duration,
     ) -> Option<Option<(Connection<L>, Duration)>> {
-        while let Some(Idle { connection, since }) = L::idle(self).pop() {
+        let belongs_here = L::belongs_here();
+        let nearest = |idle: &[Idle<L>]| {
+            let here = idle.iter().rposition(|idle| belongs_here(&idle.connection.link));
+            here.or(idle.len().checked_sub(1))
+        };
+        while let Some(nth) = nearest(L::idle(self)) {
+            let Idle { connection, since } = L::idle(self).remove(nth);
             let idle = since.elapsed();
             if idle < max_idle {
                 return Some(Some((connection, idle)));
@@ -214,6 +220,8 @@ mod tests {
         thread,
     };
 
+    #[cfg(feature = "tokio")]
+    use ::tokio::runtime::Runtime;
     use event_listener::Listener;
 
     use super::*;
@@ -223,6 +231,16 @@ mod tests {
 
     fn connection() -> Connection<Blocking> {
         Connection::new(Blocking::of(UnixStream::pair().unwrap().0))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn runtime() -> Runtime {
+        ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    #[cfg(feature = "tokio")]
+    fn async_connection() -> Connection<Tokio> {
+        Connection::new(Tokio::of(::tokio::net::UnixStream::pair().unwrap().0))
     }
 
     fn take(pool: &Arc<Pool>) -> Option<Taken<Blocking>> {
@@ -320,11 +338,30 @@ mod tests {
     fn an_idle_connection_of_the_other_kind_makes_room() {
         let pool = Pool::new(1, MINUTE);
         take(&pool).unwrap().permit.give_back(connection());
+        let runtime = runtime();
+        let _entered = runtime.enter();
         let taken: Taken<Tokio> = pool.try_take().unwrap();
         assert!(taken.idle.is_none());
-        let (stream, _other) = ::tokio::io::duplex(1);
-        taken.permit.give_back(Connection::new(Tokio::of(stream)));
+        taken.permit.give_back(async_connection());
         assert!(take(&pool).unwrap().idle.is_none());
         assert_eq!(pool.lock().open, 0);
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn a_runtime_takes_its_own_connection_before_one_of_another() {
+        let (pool, runtimes) = (Pool::new(2, MINUTE), [runtime(), runtime()]);
+        let open_on = |runtime: &Runtime| {
+            let _entered = runtime.enter();
+            (pool.try_take::<Tokio>().unwrap().permit, async_connection())
+        };
+        for (permit, connection) in runtimes.each_ref().map(open_on) {
+            permit.give_back(connection);
+        }
+        let _entered = runtimes[0].enter();
+        let is_own = || Tokio::belongs_here()(&pool.try_take::<Tokio>().unwrap().idle.unwrap().0.link);
+        assert!(is_own());
+        assert!(!is_own());
+        assert!(pool.try_take::<Tokio>().unwrap().idle.is_none());
     }
 }

@@ -144,6 +144,7 @@ impl Server {
     pub(super) async fn open<L: Link>(&self, call: Call, taken: Taken<L>) -> Result<Lease<L>> {
         let Taken { permit, idle } = taken;
         if let Some((mut connection, idle)) = idle
+            && connection.link.move_here().is_ok()
             && (idle < CHECK_AFTER || connection.link.check_open().await.is_ok())
         {
             return Ok(Lease { connection, permit });

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io::{self, ErrorKind},
+    mem::MaybeUninit,
     net::SocketAddr,
     path::Path,
     pin::Pin,
@@ -13,9 +14,11 @@ use std::{
 use ::tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
+    runtime::{Handle, Id},
     time::timeout_at,
 };
 use event_listener::EventListener;
+use socket2::{SockRef, Socket};
 
 use super::{
     blocking::set_options,
@@ -26,18 +29,53 @@ use super::{
 pub(crate) struct Tokio {
     stream: Box<dyn Stream>,
     encrypted: bool,
+    runtime: Id,
 }
 
-#[cfg(test)]
 impl Tokio {
     pub(super) fn of(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), encrypted: false }
+        Self { stream: Box::new(stream), encrypted: false, runtime: Handle::current().id() }
     }
 }
 
 /// The byte stream of a connection: TCP, a Unix socket or TLS.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {
+    /// See [`Link::move_here`].
+    fn move_here(&mut self) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn move_here(&mut self) -> io::Result<()> {
+        *self = Self::from_std(open_clone(&*self)?.into())?;
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+impl Stream for ::tokio::net::UnixStream {
+    fn move_here(&mut self) -> io::Result<()> {
+        *self = Self::from_std(std::os::fd::OwnedFd::from(open_clone(&*self)?).into())?;
+        Ok(())
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Stream for tokio_rustls::client::TlsStream<Box<dyn Stream>> {
+    fn move_here(&mut self) -> io::Result<()> {
+        self.get_mut().0.move_here()
+    }
+}
+
+/// Returns another handle on the socket, or an error as [`Link::check_open`] does. A runtime knows nothing of a socket
+/// that it has just got, so the system is asked.
+fn open_clone<'a>(stream: impl Into<SockRef<'a>>) -> io::Result<Socket> {
+    let socket = stream.into().try_clone()?;
+    match socket.peek(&mut [MaybeUninit::uninit()]) {
+        Ok(_) => Err(ErrorKind::ConnectionReset.into()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
 
 async fn until<T>(deadline: Instant, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout_at(deadline.into(), io).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
@@ -53,14 +91,14 @@ impl Link for Tokio {
     async fn tcp(address: SocketAddr, deadline: Instant) -> io::Result<Self> {
         let stream = until(deadline, TcpStream::connect(address)).await?;
         set_options(&stream)?;
-        Ok(Self { stream: Box::new(stream), encrypted: false })
+        Ok(Self::of(stream))
     }
 
     async fn unix(path: &Path, deadline: Instant) -> io::Result<Self> {
         #[cfg(unix)]
         {
             let stream = until(deadline, ::tokio::net::UnixStream::connect(path)).await?;
-            Ok(Self { stream: Box::new(stream), encrypted: false })
+            Ok(Self::of(stream))
         }
         #[cfg(not(unix))]
         until(deadline, async { Err(super::blocking::no_unix_sockets(path)) }).await
@@ -69,7 +107,7 @@ impl Link for Tokio {
     #[cfg(feature = "tls")]
     async fn encrypt(self, tls: &super::tls::TlsConfig, deadline: Instant) -> io::Result<Self> {
         let stream = until(deadline, tls.connector().connect(tls.server_name(), self.stream)).await?;
-        Ok(Self { stream: Box::new(stream), encrypted: true })
+        Ok(Self { stream: Box::new(stream), encrypted: true, ..self })
     }
 
     fn is_encrypted(&self) -> bool {
@@ -101,6 +139,19 @@ impl Link for Tokio {
             Poll::Ready(Ok(())) => Err(ErrorKind::ConnectionReset.into()),
             Poll::Ready(Err(error)) => Err(error),
         }
+    }
+
+    fn belongs_here() -> impl Fn(&Self) -> bool {
+        let here = Handle::current().id();
+        move |link| link.runtime == here
+    }
+
+    fn move_here(&mut self) -> io::Result<()> {
+        if !Self::belongs_here()(self) {
+            self.stream.move_here()?;
+            self.runtime = Handle::current().id();
+        }
+        Ok(())
     }
 
     async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {

@@ -114,6 +114,7 @@ mod asynchronous {
     fn the_first_async_call_on_another_runtime_works_while_the_first_runs_and_after_it() {
         let (first, second) = (runtime(), runtime());
         first_calls(&mut Memcached::start(), &first, |_| {}, &second);
+        first_calls(&mut Memcached::start(), &first, Memcached::restart, &second);
         let memcached = Memcached::start();
         let trackers = CALLS.map(|(name, call)| (name, call, AsyncTracker::from(memcached.tracker())));
         for (.., tracker) in &trackers {

@@ -48,6 +48,7 @@ macro_rules! on_every_kind {
 on_every_kind!(
     every_verb_works,
     every_async_verb_works,
+    runtimes_of_one_thread_take_turns_at_a_connection,
     a_recorder_writes,
     a_server_tells_how_it_is,
     a_silent_server_costs_one_timeout,
@@ -161,6 +162,29 @@ fn a_page_of_10_000_users_is_right(server: &mut Memcached) {
     for (user, presence) in (0..).zip(tracker.presences(0..20_000)) {
         let expected = (user < 10_000).then(|| at(user).timestamp());
         assert_eq!(presence.unwrap().last_seen.map(|at| at.timestamp()), expected, "{user}");
+    }
+}
+
+#[cfg(not(feature = "tokio"))]
+fn runtimes_of_one_thread_take_turns_at_a_connection(_: &mut Memcached) {}
+
+/// As in Actix Web, whose workers have a runtime each: while one works, nobody sees to the sockets of its runtime.
+#[cfg(feature = "tokio")]
+fn runtimes_of_one_thread_take_turns_at_a_connection(server: &mut Memcached) {
+    let settings = settings(&server.address()).with_max_connections(1);
+    let tracker = last_seen::AsyncTracker::from(Tracker::new(settings).unwrap());
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    for _ in 0..3 {
+        first.block_on(async {
+            tracker.seen("alice").await.unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| assert!(second.block_on(tracker.forget("alice")).unwrap()));
+            });
+            assert_eq!(tracker.last_seen("alice").await.unwrap(), None);
+        });
+        // The next connection was opened on a runtime that has ended.
+        runtime().block_on(tracker.seen("alice")).unwrap();
     }
 }
 
