@@ -12,6 +12,10 @@ use event_listener::{Event, EventListener};
 use super::tokio::Tokio;
 use super::{blocking::Blocking, connection::Connection, link::Link};
 
+/// Time for which a free connection is left for the callers ahead in the queue. An async caller that nobody polls does
+/// not take it.
+const TURN: Duration = Duration::from_millis(5);
+
 pub(super) struct Pool {
     pub(super) limit: usize,
     /// Idle time after which a connection is closed instead of reused: the network may have dropped it silently.
@@ -54,13 +58,13 @@ impl Pool {
         Arc::new(Self { limit, max_idle, state: Mutex::default(), released: Event::new() })
     }
 
-    /// Takes a permit without waiting. Returns `None` if none is free, or if other callers are waiting already.
+    /// Takes a permit without waiting. Returns `None` unless more are free than other callers wait for.
     pub(super) fn try_take<L: Link>(self: &Arc<Self>) -> Option<Taken<L>> {
         self.take_or_wait().ok()
     }
 
-    /// Takes a permit, and waits for one if necessary, first come, first served. Returns `None` if none is free before
-    /// the deadline.
+    /// Takes a permit, and waits for one if necessary, first come, first served, except that nobody waits longer than
+    /// [`TURN`] for callers that do not take what is free. Returns `None` if none is free before the deadline.
     pub(super) async fn take<L: Link>(self: &Arc<Self>, until: Instant) -> Option<Taken<L>> {
         match self.take_or_wait() {
             Ok(taken) => Some(taken),
@@ -70,7 +74,8 @@ impl Pool {
 
     fn take_or_wait<L: Link>(self: &Arc<Self>) -> Result<Taken<L>, Waiting> {
         let mut state = self.lock();
-        if state.waiting == 0
+        let free = state.free(self.limit);
+        if state.waiting < free
             && let Some(idle) = state.take(self.limit, self.max_idle)
         {
             return Ok(Taken { permit: self.permit(&state), idle });
@@ -78,7 +83,7 @@ impl Pool {
         state.waiting += 1;
         let listener = Some(self.released.listen());
         drop(state);
-        Err(Waiting { pool: self.clone(), listener })
+        Err(Waiting { pool: self.clone(), listener, left_to_others: free > 0 })
     }
 
     fn permit(self: &Arc<Self>, state: &State) -> Permit {
@@ -133,11 +138,12 @@ impl State {
         Some(None)
     }
 
-    fn has_free(&self, limit: usize) -> bool {
-        let idle = !self.blocking.is_empty();
+    /// Returns how many connections are idle or may be opened.
+    fn free(&self, limit: usize) -> usize {
+        let idle = self.blocking.len();
         #[cfg(feature = "tokio")]
-        let idle = idle || !self.asynchronous.is_empty();
-        idle || self.open < limit
+        let idle = idle + self.asynchronous.len();
+        idle + limit.saturating_sub(self.open)
     }
 
     fn close_idle(&mut self) -> bool {
@@ -168,7 +174,8 @@ impl Drop for Permit {
         let waiting = state.waiting > 0;
         drop(state);
         if waiting {
-            self.pool.released.notify(1);
+            // In addition to the callers that were notified before and have not taken a connection yet.
+            self.pool.released.notify_additional(1);
         }
     }
 }
@@ -177,16 +184,23 @@ impl Drop for Permit {
 struct Waiting {
     pool: Arc<Pool>,
     listener: Option<EventListener>,
+    /// Whether a connection was free, and was left to callers ahead.
+    left_to_others: bool,
 }
 
 impl Waiting {
     async fn wait<L: Link>(mut self, until: Instant) -> Option<Taken<L>> {
-        while L::wait(self.listener.take()?, until).await {
+        let mut next = if self.left_to_others { until.min(Instant::now() + TURN) } else { until };
+        loop {
+            L::wait(self.listener.take()?, next).await;
             if let Some(taken) = self.take() {
                 return Some(taken);
             }
+            if Instant::now() >= until {
+                return None;
+            }
+            next = until;
         }
-        None
     }
 
     fn take<L: Link>(&mut self) -> Option<Taken<L>> {
@@ -201,14 +215,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        state.waiting -= 1;
-        // Several connections may have been given back before this caller woke up. It took one: wake the next caller.
-        let more = state.waiting > 0 && state.has_free(self.pool.limit);
-        drop(state);
-        if more {
-            self.pool.released.notify(1);
-        }
+        self.pool.lock().waiting -= 1;
     }
 }
 
@@ -247,13 +254,16 @@ mod tests {
         pool.try_take()
     }
 
+    fn queue(pool: &Arc<Pool>) -> Waiting {
+        pool.take_or_wait::<Blocking>().err().unwrap()
+    }
+
     #[test]
     fn two_that_come_back_at_once_serve_two_that_wait() {
         let pool = Pool::new(2, MINUTE);
         let held = [take(&pool).unwrap(), take(&pool).unwrap()];
         assert!(take(&pool).is_none());
-        let waiting = || pool.take_or_wait::<Blocking>().err().unwrap();
-        let (mut first, mut second) = (waiting(), waiting());
+        let (mut first, mut second) = (queue(&pool), queue(&pool));
         // Both are given back before the first caller wakes up.
         held.into_iter().for_each(|taken| taken.permit.give_back(connection()));
         let wakes = |waiting: &mut Waiting| {
@@ -273,12 +283,52 @@ mod tests {
     fn one_that_gives_up_does_not_keep_the_next_from_waking() {
         let pool = Pool::new(1, MINUTE);
         let held = take(&pool).unwrap();
-        let waiting = || pool.take_or_wait::<Blocking>().err().unwrap();
-        let (first, mut second) = (waiting(), waiting());
+        let (first, mut second) = (queue(&pool), queue(&pool));
         drop(held);
         drop(first);
         second.listener.take().unwrap().wait_deadline(Instant::now() + Duration::from_secs(10)).unwrap();
         assert!(second.take::<Blocking>().is_some());
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(200)
+    }
+
+    #[test]
+    fn a_caller_that_nobody_polls_keeps_no_connection_from_those_that_come_later() {
+        let pool = Pool::new(1, MINUTE);
+        let held = take(&pool).unwrap();
+        let (not_polled, behind) = (queue(&pool), queue(&pool));
+        held.permit.give_back(connection());
+        for _ in 0..3 {
+            let taken = run_through(pool.take::<Blocking>(soon())).unwrap();
+            taken.permit.give_back(taken.idle.unwrap().0);
+        }
+        for waiting in [behind, not_polled] {
+            let taken = run_through(waiting.wait::<Blocking>(soon())).unwrap();
+            taken.permit.give_back(taken.idle.unwrap().0);
+        }
+        assert!(take(&pool).is_some());
+    }
+
+    #[test]
+    fn a_caller_that_nobody_polls_keeps_no_connection_from_one_in_the_queue() {
+        let pool = Pool::new(1, MINUTE);
+        let held = take(&pool).unwrap();
+        let (_not_polled, behind) = (queue(&pool), queue(&pool));
+        drop(held);
+        assert!(run_through(behind.wait::<Blocking>(soon())).is_some());
+    }
+
+    #[test]
+    fn one_free_connection_is_left_for_each_caller_in_the_queue() {
+        let pool = Pool::new(2, MINUTE);
+        let held = [take(&pool).unwrap(), take(&pool).unwrap()];
+        let first = queue(&pool);
+        drop(held);
+        let _later = take(&pool).unwrap();
+        assert!(take(&pool).is_none());
+        assert!(run_through(first.wait::<Blocking>(Instant::now())).is_some());
     }
 
     #[test]
