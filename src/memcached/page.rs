@@ -263,6 +263,7 @@ impl Turn<'_> {
 
 /// Opens the missing connections, in parallel if there are several, because connecting may hang.
 fn open(turns: &mut [Turn<'_>]) {
+    turns.iter_mut().filter_map(|turn| turn.taken.as_mut()).for_each(|taken| run_through(taken.check()));
     if turns.iter().filter(|turn| turn.needs_to_connect()).count() > 1 {
         thread::scope(|scope| {
             for turn in turns.iter_mut().filter(|turn| turn.needs_to_connect()) {

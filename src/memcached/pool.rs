@@ -16,6 +16,9 @@ use super::{blocking::Blocking, connection::Connection, link::Link};
 /// not take it.
 const TURN: Duration = Duration::from_millis(5);
 
+/// Idle time after which a connection is checked before it is reused.
+const CHECK_AFTER: Duration = Duration::from_millis(200);
+
 pub(super) struct Pool {
     pub(super) limit: usize,
     /// Idle time after which a connection is closed instead of reused: the network may have dropped it silently.
@@ -152,6 +155,17 @@ impl State {
         let closed = closed || self.asynchronous.pop().is_some();
         self.open -= usize::from(closed);
         closed
+    }
+}
+
+impl<L: Link> Taken<L> {
+    /// Closes the idle connection if it can no longer be used.
+    pub(super) async fn check(&mut self) {
+        if let Some((Connection { link, .. }, idle)) = &mut self.idle
+            && (link.move_here().is_err() || *idle >= CHECK_AFTER && link.check_open().await.is_err())
+        {
+            self.idle = None;
+        }
     }
 }
 

@@ -23,9 +23,6 @@ use crate::{
     settings::{self, Settings},
 };
 
-/// Idle time after which a connection is checked before it is reused.
-const CHECK_AFTER: Duration = Duration::from_millis(200);
-
 pub(super) struct Server {
     pub(super) name: String,
     pub(super) timeout: Duration,
@@ -128,7 +125,13 @@ impl Server {
         ran
     }
 
-    async fn ask<L: Link>(&self, call: Call, taken: Taken<L>, exchange: &mut impl Exchange) -> Result<()> {
+    async fn ask<L: Link>(
+        &self,
+        call: Call,
+        mut taken: Taken<L>,
+        exchange: &mut impl Exchange,
+    ) -> Result<()> {
+        taken.check().await;
         let mut lease = self.open(call, taken).await?;
         let deadline = Instant::now() + call.patience;
         let ran = lease.connection.run(exchange, deadline).await;
@@ -140,13 +143,10 @@ impl Server {
         self.pool.try_take()
     }
 
-    /// Returns the idle connection if it can still be used, or opens a new one.
+    /// Returns the idle connection, or opens a new one.
     pub(super) async fn open<L: Link>(&self, call: Call, taken: Taken<L>) -> Result<Lease<L>> {
         let Taken { permit, idle } = taken;
-        if let Some((mut connection, idle)) = idle
-            && connection.link.move_here().is_ok()
-            && (idle < CHECK_AFTER || connection.link.check_open().await.is_ok())
-        {
+        if let Some((connection, _)) = idle {
             return Ok(Lease { connection, permit });
         }
         // Boxed here and below: this is rare, and with its TLS handshake larger than the rest of the call's future.

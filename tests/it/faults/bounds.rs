@@ -1,7 +1,8 @@
 //! Every call has a bound, no matter what the server does.
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use last_seen::{Error, Settings, Tracker};
 
 use super::{Backlog, filled, nowhere, time_of, unavailable};
 use last_seen_tests::{
-    Fake, Fault, Folder, Memcached, Process, Proxy, Way, alone, eventually, ms, within_once,
+    Fake, Fault, Folder, Memcached, Process, Proxy, Way, alone, eventually, ms, within, within_once,
 };
 
 /// A call, and the error it had, if it had any.
@@ -106,6 +107,27 @@ fn several_dials_that_hang_cost_a_page_one_timeout_together() {
     let backlogs: [Backlog; 3] = std::array::from_fn(|_| Backlog::full());
     let settings = Settings::default().with_servers(backlogs.each_ref().map(Backlog::address));
     within_once(ONE, || page_fails(&Tracker::new(settings.clone()).unwrap()));
+}
+
+#[test]
+fn several_dials_that_hang_in_place_of_idle_connections_cost_a_page_one_timeout_together() {
+    let listeners: [_; 5] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let servers = listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+    let settings = Settings::default().with_servers(servers).with_server_timeout(ms(400));
+    let tracker = Tracker::new(settings).unwrap();
+    thread::scope(|scope| {
+        for listener in &listeners {
+            scope.spawn(|| {
+                let mut stream = listener.accept().unwrap().0;
+                BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+                stream.write_all(b"END\r\n").unwrap();
+            });
+        }
+        assert!(tracker.presences(0..300).iter().all(Result::is_ok));
+    });
+    // Which takes longer than the time after which an idle connection is checked.
+    let _backlogs = listeners.map(Backlog::fill);
+    within(ms(700), || page_fails(&tracker));
 }
 
 #[test]

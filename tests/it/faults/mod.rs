@@ -32,7 +32,10 @@ struct Backlog {
 
 impl Backlog {
     fn full() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::fill(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn fill(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let mut waiting = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&address, ms(300)) {
