@@ -64,11 +64,11 @@ impl Store {
     /// Returns one answer per key, in order: what `read` makes of the key's index and its value, or `None` if there is
     /// no value. With `cas`, values have a CAS token. One round trip to all servers together reads up to
     /// [`BATCH_MAX`](crate::memcached::BATCH_MAX) keys of each.
-    pub(crate) async fn get_many<L: Link, T>(
+    pub(crate) async fn get_many<L: Link, T: Send>(
         &self,
         keys: &Keys,
         cas: bool,
-        read: impl Fn(u32, Found<'_>) -> Result<T>,
+        read: impl Fn(u32, Found<'_>) -> Result<T> + Sync,
     ) -> Vec<Result<Option<T>>> {
         match self {
             Self::Memory(memory) => {

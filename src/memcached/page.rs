@@ -71,17 +71,18 @@ impl<T> Part<'_, T> {
 impl Memcached {
     /// Returns one answer per key, in order: what `read` makes of the key's index and its value, or `None` if there is
     /// no value. An empty key, which stands for an invalid user, is answered with `None`.
-    pub(crate) async fn get_many<L: Link, T>(
+    pub(crate) async fn get_many<L: Link, T: Send>(
         &self,
         keys: &Keys,
         cas: bool,
-        read: impl Fn(u32, Found<'_>) -> Result<T>,
+        read: impl Fn(u32, Found<'_>) -> Result<T> + Sync,
     ) -> Vec<Result<Option<T>>> {
         let mut parts = self.parts(keys);
         match &mut parts[..] {
-            [part] => self.ask_one::<L, T>(part, keys, cas, &read).await,
+            [part] => self.ask_one::<L, T>(part, keys, cas, &read, self.patience).await,
             parts if L::CONCURRENT => {
-                let asked = parts.iter_mut().map(|part| self.ask_one::<L, T>(part, keys, cas, &read));
+                let asked =
+                    parts.iter_mut().map(|part| self.ask_one::<L, T>(part, keys, cas, &read, self.patience));
                 L::all(asked.collect()).await;
             }
             parts => self.ask_all(parts, keys, cas, &read),
@@ -114,6 +115,7 @@ impl Memcached {
         keys: &Keys,
         cas: bool,
         read: &impl Fn(u32, Found<'_>) -> Result<T>,
+        patience: Duration,
     ) {
         while part.answers.len() < part.indexes.len() {
             let (server, one_by_one) = (part.server, part.one_by_one);
@@ -126,7 +128,7 @@ impl Memcached {
                             Err(words) => Err(server.refused(&words)),
                         };
                     });
-                let ran = server.run::<L, _>(&mut get, self.patience, |get| get.read > 0).await;
+                let ran = server.run::<L, _>(&mut get, patience, |get| get.read > 0).await;
                 let (len, read) = (batch.len(), get.read);
                 if let Err(error) = ran {
                     part.answers.truncate(part.answers.len() - len + read);
@@ -137,24 +139,25 @@ impl Memcached {
             let mut get = Get::new(Asked::Some(keys, batch), cas, |nth, found: Found<'_>| {
                 answers[nth] = read(batch[nth], found).map(Some);
             });
-            let ran = server.run::<L, _>(&mut get, self.patience, Get::has_answers).await;
+            let ran = server.run::<L, _>(&mut get, patience, Get::has_answers).await;
             let (len, answered) = (get.len(), get.answered());
             part.finish_batch(ran, len, &answered);
         }
     }
 
-    /// Requests the keys of several servers, in rounds of one batch per server.
-    fn ask_all<T>(
+    /// Requests the keys of several servers, in rounds of one batch per server. A round takes at most twice the timeout.
+    fn ask_all<T: Send>(
         &self,
         parts: &mut [Part<'_, T>],
         keys: &Keys,
         cas: bool,
-        read: &impl Fn(u32, Found<'_>) -> Result<T>,
+        read: &(impl Fn(u32, Found<'_>) -> Result<T> + Sync),
     ) {
         while parts.iter().any(|part| part.answers.len() < part.indexes.len()) {
             let due = parts.iter_mut().filter(|part| part.answers.len() < part.indexes.len());
             let mut turns: Vec<Turn<'_>> = Vec::with_capacity(self.servers.len());
             let (mut exchanges, mut waiting) = (Vec::new(), Vec::new());
+            let began = Instant::now();
             for part in due {
                 if part.one_by_one {
                     waiting.push(part);
@@ -176,36 +179,54 @@ impl Memcached {
                 turns.push(Turn { server: part.server, call, taken: Some(taken), lease: None, ran: None });
                 exchanges.push(part);
             }
-            open(&mut turns);
-            let mut gets: Vec<_> = exchanges
-                .iter_mut()
-                .map(|part| {
-                    let (batch, answers) = part.next_batch();
-                    Get::new(Asked::Some(keys, batch), cas, move |nth: usize, found: Found<'_>| {
-                        answers[nth] = read(batch[nth], found).map(Some);
-                    })
+            self.ask_round(turns, exchanges, keys, cas, read);
+            let ask_one = |part: &mut &mut Part<'_, T>| {
+                let left = (2 * self.patience).saturating_sub(began.elapsed()).as_millis() as u64;
+                let patience = Duration::from_millis(left / 2);
+                run_through(self.ask_one::<Blocking, T>(part, keys, cas, read, patience));
+            };
+            // If there are only more callers than connections, a thread for each part would cost more than it saves.
+            let is_quick = |_: &&mut &mut Part<'_, T>| began.elapsed() < self.patience / 8;
+            let asked = waiting.iter_mut().take_while(is_quick).map(ask_one).count();
+            in_parallel(&mut waiting[asked..], ask_one);
+        }
+    }
+
+    /// Requests the next batch of each part. Requests go to all servers before any answer is read.
+    fn ask_round<T>(
+        &self,
+        mut turns: Vec<Turn<'_>>,
+        mut parts: Vec<&mut Part<'_, T>>,
+        keys: &Keys,
+        cas: bool,
+        read: &impl Fn(u32, Found<'_>) -> Result<T>,
+    ) {
+        open(&mut turns);
+        let mut gets: Vec<_> = parts
+            .iter_mut()
+            .map(|part| {
+                let (batch, answers) = part.next_batch();
+                Get::new(Asked::Some(keys, batch), cas, move |nth: usize, found: Found<'_>| {
+                    answers[nth] = read(batch[nth], found).map(Some);
                 })
-                .collect();
-            let deadline = Instant::now() + self.patience;
-            for (turn, get) in turns.iter_mut().zip(&mut gets) {
-                turn.send(get, deadline);
-            }
-            receive(&mut turns, &mut gets, self.patience, deadline);
-            let ended: Vec<_> = turns
-                .into_iter()
-                .zip(gets)
-                .map(|(turn, get)| {
-                    let ran = turn.ran.unwrap_or(Ok(()));
-                    turn.server.record_outcome(turn.call, &ran, get.has_answers());
-                    (ran, get.len(), get.answered())
-                })
-                .collect();
-            for (part, (ran, len, answered)) in exchanges.into_iter().zip(ended) {
-                part.finish_batch(ran, len, &answered);
-            }
-            for part in waiting {
-                run_through(self.ask_one::<Blocking, T>(part, keys, cas, read));
-            }
+            })
+            .collect();
+        let deadline = Instant::now() + self.patience;
+        for (turn, get) in turns.iter_mut().zip(&mut gets) {
+            turn.send(get, deadline);
+        }
+        receive(&mut turns, &mut gets, self.patience, deadline);
+        let ended: Vec<_> = turns
+            .into_iter()
+            .zip(gets)
+            .map(|(turn, get)| {
+                let ran = turn.ran.unwrap_or(Ok(()));
+                turn.server.record_outcome(turn.call, &ran, get.has_answers());
+                (ran, get.len(), get.answered())
+            })
+            .collect();
+        for (part, (ran, len, answered)) in parts.into_iter().zip(ended) {
+            part.finish_batch(ran, len, &answered);
         }
     }
 }
@@ -273,6 +294,20 @@ fn open(turns: &mut [Turn<'_>]) {
         });
     }
     turns.iter_mut().for_each(Turn::open);
+}
+
+/// Asks for each part on its own thread.
+fn in_parallel<P: Send>(parts: &mut [P], ask: impl Fn(&mut P) + Sync) {
+    if let [first, others @ ..] = parts {
+        thread::scope(|scope| {
+            for part in &mut *others {
+                // If the system gives no thread, the part is asked for below.
+                let _ = thread::Builder::new().spawn_scoped(scope, || ask(part));
+            }
+            ask(first);
+        });
+        others.iter_mut().for_each(ask);
+    }
 }
 
 /// Reads the answers of all servers in turn. Each server gets a time slice, so that a slow server does not keep the

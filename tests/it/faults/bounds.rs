@@ -131,6 +131,22 @@ fn several_dials_that_hang_in_place_of_idle_connections_cost_a_page_one_timeout_
 }
 
 #[test]
+fn several_silent_servers_cost_pages_that_wait_for_connections_two_timeouts_together() {
+    let silent = |mut stream| _ = std::io::copy(&mut stream, &mut std::io::sink());
+    let silent: [Fake; 6] = std::array::from_fn(|_| Fake::start(silent));
+    let settings = Settings::default().with_servers(silent.each_ref().map(Fake::address));
+    let settings = settings.with_max_connections(1).with_server_timeout(ms(200));
+    within_once(ms(550), || {
+        let tracker = Tracker::new(settings.clone()).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| page_fails(&tracker));
+            }
+        });
+    });
+}
+
+#[test]
 fn a_dial_that_hangs_costs_one_timeout_at_most() {
     let backlog = Backlog::full();
     every_call_fails(&backlog.address());
