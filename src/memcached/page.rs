@@ -24,6 +24,9 @@ use crate::{
 /// Time after the deadline to read answers that have already arrived.
 const GRACE: Duration = Duration::from_millis(1);
 
+/// Length in bytes of a request that any socket takes in at once, even if the server does not read.
+const AT_ONCE: usize = 16 * 1024;
+
 /// The keys of a page that one server holds, with their answers.
 struct Part<'a, T> {
     server: &'a Arc<Server>,
@@ -38,6 +41,12 @@ impl<T> Part<'_, T> {
     /// Answers all keys that have no answer yet with this error.
     fn fail(&mut self, error: &Error) {
         self.answers.resize_with(self.indexes.len(), || Err(error.clone()));
+    }
+
+    /// Returns the length in bytes of the next batch's keys, with a space each.
+    fn next_len(&self, keys: &Keys) -> usize {
+        let batch = self.indexes[self.answers.len()..].iter().take(BATCH_MAX);
+        batch.map(|&index| keys.bytes(index).len() + 1).sum()
     }
 
     /// Returns the indexes of the next batch, and its answers, which are `Ok(None)` until a value is found.
@@ -156,9 +165,14 @@ impl Memcached {
         while parts.iter().any(|part| part.answers.len() < part.indexes.len()) {
             let due = parts.iter_mut().filter(|part| part.answers.len() < part.indexes.len());
             let mut turns: Vec<Turn<'_>> = Vec::with_capacity(self.servers.len());
-            let (mut exchanges, mut waiting) = (Vec::new(), Vec::new());
+            let (mut exchanges, mut long, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
             let began = Instant::now();
             for part in due {
+                // A server that does not read may hold up the writing of a long request until the deadline.
+                if part.next_len(keys) > AT_ONCE {
+                    long.push(part);
+                    continue;
+                }
                 if part.one_by_one {
                     waiting.push(part);
                     continue;
@@ -179,16 +193,18 @@ impl Memcached {
                 turns.push(Turn { server: part.server, call, taken: Some(taken), lease: None, ran: None });
                 exchanges.push(part);
             }
-            self.ask_round(turns, exchanges, keys, cas, read);
             let ask_one = |part: &mut &mut Part<'_, T>| {
                 let left = (2 * self.patience).saturating_sub(began.elapsed()).as_millis() as u64;
-                let patience = Duration::from_millis(left / 2);
+                let patience = Duration::from_millis(left.div_ceil(2));
                 run_through(self.ask_one::<Blocking, T>(part, keys, cas, read, patience));
             };
+            in_parallel(&mut long, ask_one, || self.ask_round(turns, exchanges, keys, cas, read));
             // If there are only more callers than connections, a thread for each part would cost more than it saves.
             let is_quick = |_: &&mut &mut Part<'_, T>| began.elapsed() < self.patience / 8;
             let asked = waiting.iter_mut().take_while(is_quick).map(ask_one).count();
-            in_parallel(&mut waiting[asked..], ask_one);
+            if let [first, others @ ..] = &mut waiting[asked..] {
+                in_parallel(others, ask_one, || ask_one(first));
+            }
         }
     }
 
@@ -296,18 +312,19 @@ fn open(turns: &mut [Turn<'_>]) {
     turns.iter_mut().for_each(Turn::open);
 }
 
-/// Asks for each part on its own thread.
-fn in_parallel<P: Send>(parts: &mut [P], ask: impl Fn(&mut P) + Sync) {
-    if let [first, others @ ..] = parts {
-        thread::scope(|scope| {
-            for part in &mut *others {
-                // If the system gives no thread, the part is asked for below.
-                let _ = thread::Builder::new().spawn_scoped(scope, || ask(part));
-            }
-            ask(first);
-        });
-        others.iter_mut().for_each(ask);
+/// Asks for each part on its own thread, and does the rest on this one.
+fn in_parallel<P: Send>(parts: &mut [P], ask: impl Fn(&mut P) + Sync, rest: impl FnOnce()) {
+    if parts.is_empty() {
+        return rest();
     }
+    thread::scope(|scope| {
+        for part in &mut *parts {
+            // If the system gives no thread, the part is asked for below.
+            let _ = thread::Builder::new().spawn_scoped(scope, || ask(part));
+        }
+        rest();
+    });
+    parts.iter_mut().for_each(ask);
 }
 
 /// Reads the answers of all servers in turn. Each server gets a time slice, so that a slow server does not keep the

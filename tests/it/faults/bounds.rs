@@ -147,6 +147,19 @@ fn several_silent_servers_cost_pages_that_wait_for_connections_two_timeouts_toge
 }
 
 #[test]
+fn a_request_that_a_stopped_server_does_not_take_in_costs_no_other_server_its_answer() {
+    let servers: [Memcached; 3] = std::array::from_fn(|_| Memcached::start_on_socket());
+    let settings = Settings::default().with_servers(servers.each_ref().map(Memcached::address));
+    let tracker = Tracker::new(settings.with_server_timeout(ms(500))).unwrap();
+    servers[0].suspend();
+    // More than the buffers of a Unix socket hold.
+    let page = tracker.presences((0..4_000).map(|user| format!("{user:0>240}")));
+    let others = page.iter().filter_map(|answer| answer.as_ref().err()?.server());
+    let lost = others.inspect(|server| assert_eq!(*server, servers[0].place())).count();
+    assert!(lost > 1_000, "{lost}");
+}
+
+#[test]
 fn a_dial_that_hangs_costs_one_timeout_at_most() {
     let backlog = Backlog::full();
     every_call_fails(&backlog.address());
