@@ -225,6 +225,7 @@ impl Queue {
             let mut shard = lock(shard);
             // The clock is read under the lock, so that a sighting queued after the flush began is not ahead of it.
             let now = clock();
+            let oldest = (now - TOMBSTONE_TIMEOUT).timestamp_micros();
             for (key, as_of) in shard.due_renewals(&self.hasher, second, self.keep_every) {
                 let hash = shard::hash(&self.hasher, key.as_str());
                 self.add(&mut shard, hash, key.as_str(), now.timestamp_micros(), as_of);
@@ -234,7 +235,7 @@ impl Queue {
                 let since = if entry.since == 0 { last_flush } else { entry.since };
                 let waited = TimeDelta::seconds(i64::from(second - since) + 1);
                 // The second clock is for a host that slept: the queue's may have stood still.
-                if waited.max(now - entry.at()) > TOMBSTONE_TIMEOUT {
+                if waited > TOMBSTONE_TIMEOUT || entry.micros < oldest {
                     dropped += 1;
                     continue;
                 }

@@ -78,7 +78,7 @@ impl Tracker {
         let now = Utc::now();
         let keys = Keys::of(sightings.iter().map(|sighting| &sighting.key));
         let read = |_, found: Found<'_>| {
-            Ok(Stored { seen: self.trusted_time(found.flags, found.bytes), cas: found.cas })
+            Ok(Stored { seen: self.trusted_time(found.flags, found.bytes, now), cas: found.cas })
         };
         let records = store.get_many::<L, _>(&keys, true, read).await;
         let mut asked = Vec::with_capacity(sightings.len());

@@ -81,7 +81,7 @@ impl Tracker {
                 && let Some(item) = record
             {
                 // A record with a future time was written before the sign-out, by a host whose clock is ahead.
-                let seen = self.trusted_time(item.value.flags, &item.value.bytes);
+                let seen = self.trusted_time(item.value.flags, &item.value.bytes, Utc::now());
                 let ahead =
                     seen.filter(|seen| seen.timestamp() > now.timestamp() && *seen - now <= CLOCK_SLACK);
                 *until = ahead.map_or(now, end_of_second);
@@ -121,7 +121,7 @@ impl Tracker {
         for _ in 0..TRIES {
             let Some(item) = store.item::<L>(key).await? else { return Ok(was_there) };
             was_there = true;
-            let seen = self.trusted_time(item.value.flags, &item.value.bytes);
+            let seen = self.trusted_time(item.value.flags, &item.value.bytes, Utc::now());
             // The user signed in again after the sign-out.
             if seen.is_some_and(|seen| seen.timestamp() > until.timestamp()) {
                 return Ok(true);
@@ -194,7 +194,7 @@ impl Tracker {
     ) -> Result<()> {
         for _ in 0..TRIES {
             let Some(item) = store.item::<L>(key).await? else { return Ok(()) };
-            let stored = self.trusted_time(item.value.flags, &item.value.bytes);
+            let stored = self.trusted_time(item.value.flags, &item.value.bytes, Utc::now());
             let forgotten = tombstone.forgets(seen);
             let is_ours = |stored: DateTime<Utc>| {
                 let (stored, added) = (stored.timestamp(), added.timestamp());

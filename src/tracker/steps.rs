@@ -130,11 +130,15 @@ impl Tracker {
     }
 
     /// Decodes the time in a record that is about to be changed. Returns `None` if the value is unreadable or more than
-    /// [`CLOCK_SLACK`] ahead of the clock; such a record counts as older than any time.
-    pub(super) fn trusted_time(&self, flags: u32, bytes: &[u8]) -> Option<DateTime<Utc>> {
-        let now = Utc::now();
-        let latest = now.timestamp() + CLOCK_SLACK.num_seconds();
-        self.shared.codec.decode("", flags, bytes, now).ok().filter(|seen| seen.timestamp() <= latest)
+    /// [`CLOCK_SLACK`] ahead of `clock`, the time now; such a record counts as older than any time.
+    pub(super) fn trusted_time(
+        &self,
+        flags: u32,
+        bytes: &[u8],
+        clock: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let latest = clock.timestamp() + CLOCK_SLACK.num_seconds();
+        self.shared.codec.decode("", flags, bytes, clock).ok().filter(|seen| seen.timestamp() <= latest)
     }
 
     pub(crate) fn write(&self, key: Key, at: DateTime<Utc>, when: When) -> Result<Write> {
