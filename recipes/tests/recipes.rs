@@ -201,8 +201,11 @@ async fn poem_records_whom_the_session_names() {
     });
     let page = poem::endpoint::make_sync(|_| "a page");
     let pages = Route::new().at("/sign-in", sign_in).at("/page", page);
-    let client = poem::test::TestClient::new(last_seen_recipes::poem::app(pages, recorder.clone()));
+    let key = poem::web::cookie::CookieKey::generate();
+    let client = poem::test::TestClient::new(last_seen_recipes::poem::app(pages, key, recorder.clone()));
     client.get("/page").send().await.assert_status_is_ok();
+    let forged = r#"poem-session={"user":"alice"}"#;
+    client.get("/page").header("cookie", forged).send().await.assert_status_is_ok();
     let signed_in = client.get("/sign-in").send().await;
     assert_eq!(recorder.stats().seen, 0);
     let cookie = signed_in.0.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
