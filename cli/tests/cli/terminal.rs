@@ -394,6 +394,24 @@ fn a_watch_is_drawn_anew_when_the_terminal_changes() {
 }
 
 #[test]
+fn a_watch_is_drawn_anew_when_a_terminal_that_gets_lower_has_moved_its_lines() {
+    let memcached = Memcached::start();
+    for nth in 0..60 {
+        store(&memcached, &format!("user{nth:02}"), 10 + nth);
+    }
+    let terminal = watch(&memcached, &[]);
+    terminal.shows("1 to 20 of 60");
+    // The last change is in the last line, since the clock stands.
+    terminal.press("p");
+    terminal.shows("p resume");
+    terminal.resize(80, 12);
+    terminal.waits_for(|text| {
+        let first: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        first.starts_with(&["60", "USER", "user00"]) && first.ends_with(&["user07", "…", "q"])
+    });
+}
+
+#[test]
 fn a_quiet_watch_draws_only_its_clock() {
     let memcached = Memcached::start();
     store(&memcached, "alice", 100);

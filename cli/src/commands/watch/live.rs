@@ -266,7 +266,8 @@ impl Live<'_> {
                     *record = Some(lines);
                 }
             }
-            Input::Resized => {}
+            // xterm moves lines up when it gets lower.
+            Input::Resized => self.screen.redraw(),
             Input::Continued => self.screen.reset(),
             Input::Ended(code) => self.code = Some(code),
         }

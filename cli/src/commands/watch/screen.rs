@@ -36,7 +36,7 @@ impl Screen {
         terminal::enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
         let screen = Self { drawn: Vec::new(), is_closed: false };
-        execute!(io::stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All))?;
+        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
         Ok(screen)
     }
 
@@ -46,13 +46,18 @@ impl Screen {
         (usize::from(columns), usize::from(lines))
     }
 
-    /// Makes the next frame draw everything again.
+    /// Takes the terminal again, and draws everything again.
     pub(super) fn reset(&mut self) {
         // A shell has set the terminal for itself meanwhile; without the first the second does nothing.
         let _ = terminal::disable_raw_mode();
         let _ = terminal::enable_raw_mode();
+        self.redraw();
+        self.note(&execute!(io::stdout(), EnterAlternateScreen, Hide));
+    }
+
+    /// Makes the next frame draw everything again.
+    pub(super) fn redraw(&mut self) {
         self.drawn.clear();
-        self.note(&execute!(io::stdout(), EnterAlternateScreen, Hide, Clear(ClearType::All)));
     }
 
     /// Draws the lines that differ from what is there.
@@ -60,6 +65,9 @@ impl Screen {
         let mut bytes = Vec::new();
         // A `Vec` takes everything.
         let _ = queue!(bytes, BeginSynchronizedUpdate);
+        if self.drawn.is_empty() {
+            let _ = queue!(bytes, Clear(ClearType::All));
+        }
         for nth in 0..lines.len().max(self.drawn.len()) {
             let (line, before) = (lines.get(nth), self.drawn.get(nth));
             if line != before {
