@@ -175,6 +175,33 @@ fn watch_is_as_drawn() {
 }
 
 #[test]
+fn an_outage_of_all_servers_tells_how_many_were_online_when_that_was_known_the_last_time() {
+    let mut site = Site::start();
+    site.fill();
+    let terminal = Terminal::start(&site.servers(), &["watch"], (80, LINES), &[("NO_COLOR", "1")]);
+    terminal.shows(" 2 online ");
+    site.two.kill();
+    terminal.shows(" 1 online, 1 unknown ");
+    store(&site.one, LONG, 0);
+    let clock =
+        |text: &str| text.lines().next().and_then(|line| line.split_whitespace().last()).map(str::to_owned);
+    let then = clock(&terminal.shows(" 2 online, 1 unknown "));
+    // The second server goes down in another second.
+    let next = clock(&terminal.waits_for(|text| clock(text) != then));
+    terminal.waits_for(|text| clock(text) != next);
+    site.one.kill();
+    let text = site.named(&terminal.waits_for(|text| text.contains("? online ") && text.ends_with("help")));
+    let after = |words: &str| text.split_once(words).map(|(_, rest)| &rest[..8]);
+    let row = text.lines().find(|line| line.starts_with(" alice"));
+    assert!(after("was 2 at ").is_some(), "{text}");
+    assert_ne!(
+        after("was 2 at "),
+        row.and_then(|row| row.split_once("online at ")).map(|(_, at)| at),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_watch_that_starts_in_an_outage_is_as_drawn() {
     let mut shown = Shown::default();
     for columns in WIDTHS {

@@ -26,6 +26,8 @@ pub(super) struct Followed {
     servers: Vec<String>,
     is_ready: bool,
     has_answered: bool,
+    /// How many were online when everything was known the last time, and when that was.
+    last_complete: Option<(usize, DateTime<Utc>)>,
 }
 
 /// A user who was offline when the watch began.
@@ -57,6 +59,7 @@ impl Followed {
             servers: words::servers(tracker.settings()),
             is_ready: false,
             has_answered: false,
+            last_complete: None,
         }
     }
 
@@ -76,7 +79,11 @@ impl Followed {
             }
             self.absent.remove(&**user);
         }
+        let complete = self.roster.is_complete().then(|| self.roster.online());
         self.roster.apply(change);
+        if let Some(online) = complete.filter(|_| !self.roster.is_complete()) {
+            self.last_complete = Some((online, Utc::now()));
+        }
         if let Change::Ready { .. } = change {
             self.is_ready = true;
             self.has_answered |= self.down().count() < self.servers.len();
@@ -149,12 +156,8 @@ impl Followed {
         }
     }
 
-    /// How many were online when their servers went down.
-    pub(super) fn were_online(&self) -> usize {
-        self.roster
-            .iter()
-            .filter(|user| user.status == Status::Unknown && user.last_known == Status::Online)
-            .count()
+    pub(super) fn last_complete(&self) -> Option<(usize, DateTime<Utc>)> {
+        self.last_complete
     }
 
     /// Everyone who is on the screen, in no order.

@@ -22,7 +22,7 @@ pub(super) fn line(followed: &Followed, ui: &Ui, view: View, now: DateTime<Utc>)
         Some(_) => format!("paused {}", view.clock(now)),
         None => view.clock(now),
     };
-    let (count, was) = (count(followed), was(followed, view));
+    let (count, was) = (count(followed), was(followed, view, now));
     let line = match Layout::of(view) {
         Layout::Full => {
             let count = if was.is_empty() { count } else { format!("{count}   {was}") };
@@ -92,15 +92,14 @@ pub(in super::super) fn count(followed: &Followed) -> String {
     }
 }
 
-/// How many were before an outage of all servers.
-fn was(followed: &Followed, view: View) -> String {
-    let last = followed.down().map(|server| server.since).max();
-    match (followed.were_online(), last) {
-        (online, Some(at)) if online > 0 && followed.all_are_down() => match Layout::of(view) {
-            Layout::Full => format!("was {online} at {}", view.clock(at)),
-            _ => format!("was {online}"),
-        },
-        _ => String::new(),
+/// How many were, the last time that it was known of all servers, in an outage of them all.
+fn was(followed: &Followed, view: View, now: DateTime<Utc>) -> String {
+    match followed.last_complete().filter(|_| followed.all_are_down()) {
+        Some((online, at)) if Layout::of(view) == Layout::Full => {
+            format!("was {online} at {}", view.time(at, now))
+        }
+        Some((online, _)) => format!("was {online}"),
+        None => String::new(),
     }
 }
 
