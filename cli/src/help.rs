@@ -83,7 +83,7 @@ fn one_sentence(rendered: &str) -> String {
 /// The first example in the help of the command that was given.
 fn example() -> Option<String> {
     let whole = args::command();
-    let command = env::args().find_map(|word| whole.find_subcommand(word))?;
+    let command = env::args_os().find_map(|word| whole.find_subcommand(word))?;
     let after = command.get_after_help()?.to_string();
     after.lines().skip_while(|line| *line != "Examples:").nth(1).map(|line| line.trim().to_owned())
 }

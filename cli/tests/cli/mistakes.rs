@@ -1,5 +1,7 @@
 //! Every mistake: one sentence, an exit code, no backtrace.
 
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
 use last_seen_tests::Memcached;
 
 use crate::program::{PROGRAM, Said, command, on, run};
@@ -31,6 +33,14 @@ fn a_wrong_option_or_word_is_one_sentence() {
         told,
         "the following required arguments were not provided: <USER>...; try: last-seen show alice bob"
     );
+}
+
+#[test]
+fn a_word_that_is_not_utf_8_is_no_obstacle_to_an_example() {
+    let mut command = command(PROGRAM, "127.0.0.1:1");
+    command.arg("--config").arg(OsStr::from_bytes(b"\xff.toml")).arg("show");
+    let told = Said::from(command.output().unwrap()).refused(64);
+    assert!(told.ends_with("; try: last-seen show alice bob"), "{told}");
 }
 
 #[test]
