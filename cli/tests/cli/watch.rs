@@ -1,14 +1,18 @@
 //! `watch` in pipes.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Stdio},
-    sync::mpsc::{self, Receiver},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver},
+    },
+    thread,
 };
 
 use serde_json::{Value, json};
 
-use last_seen_tests::{Memcached, secs};
+use last_seen_tests::{Fake, Memcached, eventually, ms, secs};
 
 use crate::program::{self, PROGRAM, run, shell_on, store};
 
@@ -60,7 +64,7 @@ impl Drop for Watching {
 
 fn lines(from: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             if sender.send(line).is_err() {
                 return;
@@ -208,4 +212,42 @@ fn without_any_server_the_number_is_unknown_and_the_exit_code_says_so() {
     let said =
         shell_on("127.0.0.1:1", "last-seen watch --json | head -2 | tail -1 | jq -c '[.online, .complete]'");
     assert_eq!(said.out, "[null,false]\n");
+}
+
+/// A server that holds nothing, and loses an update every few milliseconds.
+fn losing() -> Fake {
+    let lost = AtomicUsize::new(0);
+    Fake::start(move |mut stream| {
+        for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+            let answer = match line.split(' ').next() {
+                Some("watch") => {
+                    let mut sent = stream.write_all(b"OK\r\n");
+                    while sent.is_ok() {
+                        sent = stream.write_all(b"skipped=1\n");
+                        lost.fetch_add(1, Ordering::SeqCst);
+                        thread::sleep(ms(5));
+                    }
+                    return;
+                }
+                Some("stats") => "STAT pid 1\r\nSTAT time 1\r\nEND\r\n",
+                Some("lru_crawler") => {
+                    let before = lost.load(Ordering::SeqCst);
+                    eventually(|| (lost.load(Ordering::SeqCst) > before + 9).then_some(()));
+                    "END\r\n"
+                }
+                Some("get") => "END\r\n",
+                _ => "STORED\r\n",
+            };
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn the_number_is_no_least_one_while_updates_are_lost_since_one_may_be_a_sign_out() {
+    let fake = losing();
+    let said = shell_on(&fake.address(), "last-seen watch | grep -m1 ready");
+    assert!(said.out.ends_with("  ready     about 0 online\n"), "{said:?}");
 }

@@ -157,7 +157,9 @@ impl Log<'_> {
                 let online = (!followed.all_are_down()).then(|| followed.online());
                 let count = match online {
                     Some(online) if *complete => format!("{online} online"),
-                    Some(online) => format!("at least {online} online"),
+                    Some(online) if followed.down().next().is_some() => format!("at least {online} online"),
+                    // Updates were lost, and one may be a sign-out.
+                    Some(online) => format!("about {online} online"),
                     None => "unknown how many are online".to_owned(),
                 };
                 self.event(&Event::Ready { at, online, complete: *complete }, "ready", &count, "");
