@@ -202,6 +202,16 @@ fn an_outage_of_all_servers_tells_how_many_were_online_when_that_was_known_the_l
 }
 
 #[test]
+fn a_server_that_went_down_while_nobody_was_online_has_answered() {
+    let mut memcached = Memcached::start();
+    let terminal = Terminal::start(&memcached.address(), &["watch"], (80, LINES), &[("NO_COLOR", "1")]);
+    terminal.shows("Nobody is online.");
+    memcached.kill();
+    let text = terminal.shows("Retrying.");
+    assert!(text.contains("? online   was 0 at ") && text.contains("No server answers: "), "{text}");
+}
+
+#[test]
 fn a_watch_that_starts_in_an_outage_is_as_drawn() {
     let mut shown = Shown::default();
     for columns in WIDTHS {

@@ -164,8 +164,9 @@ pub(super) fn empty(followed: &Followed, ui: &Ui, view: View) -> Option<Vec<Stri
     let lines = match followed.down().next() {
         Some(down) if followed.all_are_down() => {
             let cause = down.error.map(Error::reason).unwrap_or_default();
+            let answers = if followed.has_answered() { "answers" } else { "has answered yet" };
             [
-                format!("No server has answered yet: {cause}."),
+                format!("No server {answers}: {cause}."),
                 "Retrying. Is memcached running there?  --servers HOST:PORT".to_owned(),
             ]
         }
