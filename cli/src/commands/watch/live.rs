@@ -178,7 +178,7 @@ pub(super) fn live(tracker: &Tracker, followed: Followed, out: &mut Out) -> Comm
     let mut live = Live { tracker, followed, frozen: None, ui, inputs, sender, screen, code: None };
     let code = live.run(out.view);
     let Live { followed, screen, .. } = live;
-    let closed = screen.is_closed();
+    let closed = screen.closed().is_some();
     drop(screen);
     if !closed {
         let watched = view::duration(started.elapsed().as_secs());
@@ -206,8 +206,8 @@ impl Live<'_> {
             if let Some(code) = self.code {
                 return code;
             }
-            if self.screen.is_closed() {
-                return Exit::DONE;
+            if let Some(code) = self.screen.closed() {
+                return code;
             }
             let (now, clock) = (Instant::now(), Utc::now());
             is_dirty |= clock.timestamp() != drawn.timestamp();

@@ -19,6 +19,8 @@ use crossterm::{
     },
 };
 
+use crate::Exit;
+
 /// Whether the terminal is taken.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -85,9 +87,12 @@ impl Screen {
         self.is_closed |= result.is_err();
     }
 
-    /// Whether the terminal is gone, or was given back because a thread panicked.
-    pub(super) fn is_closed(&self) -> bool {
-        self.is_closed || !TAKEN.load(Ordering::SeqCst)
+    /// With which exit code to end, if the terminal was given back because a thread panicked, or is gone.
+    pub(super) fn closed(&self) -> Option<u8> {
+        match TAKEN.load(Ordering::SeqCst) {
+            false => Some(Exit::UNKNOWN),
+            true => self.is_closed.then_some(Exit::DONE),
+        }
     }
 }
 
@@ -133,7 +138,8 @@ mod tests {
             let mut screen = Screen::take().unwrap();
             screen.draw(vec!["a table".to_owned()]);
             let on_another_thread = std::thread::spawn(|| panic!("out of luck"));
-            assert!(on_another_thread.join().is_err() && screen.is_closed());
+            assert!(on_another_thread.join().is_err());
+            assert_eq!(screen.closed(), Some(Exit::UNKNOWN));
             return;
         }
         let (mut terminal, pts) = pty::open().unwrap();
