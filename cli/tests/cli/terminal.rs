@@ -109,9 +109,7 @@ impl Terminal {
     }
 
     pub fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        let status = std::process::Command::new("kill").args([&format!("-{signal}"), &id]).status();
-        assert!(status.unwrap().success());
+        kill(&self.child.id().to_string(), signal);
     }
 
     /// The exit code as a shell has it, when everything that was written is on the screen.
@@ -127,6 +125,11 @@ impl Terminal {
         let screen = self.screen.lock().unwrap();
         !screen.screen().alternate_screen() && !screen.screen().hide_cursor()
     }
+}
+
+fn kill(id: &str, signal: &str) {
+    let status = std::process::Command::new("kill").args([&format!("-{signal}"), id]).status();
+    assert!(status.unwrap().success());
 }
 
 fn some(size: u16) -> NonZeroU16 {
@@ -280,6 +283,47 @@ fn the_terminal_itself_is_as_it_was() {
     terminal.press("q");
     assert_eq!(terminal.ends(), 0);
     assert!(terminal.text().ends_with("as it was"), "{}", terminal.text());
+}
+
+#[test]
+fn a_watch_that_is_suspended_gives_the_terminal_back_until_it_goes_on() {
+    let memcached = Memcached::start();
+    type Stop = fn(&Terminal);
+    // A script that waits for it is suspended with it.
+    let ways: [(&str, Stop); 2] = [
+        ("last-seen watch; exit", |terminal| terminal.press("\x1a")),
+        ("echo process $$.; exec last-seen watch", |terminal| {
+            let said = String::from_utf8(terminal.bytes()).unwrap();
+            let id = said.split_once("process ").and_then(|(_, id)| id.split_once('.')).unwrap().0;
+            kill(id, "TSTP");
+        }),
+    ];
+    for (job, stop) in ways {
+        let script = format!(
+            "before=$(stty -g); set -m; sh -c '{job}'
+             [ \"$(stty -g)\" = \"$before\" ] && echo as it was; read go; fg"
+        );
+        let mut terminal = Terminal::run("sh", &memcached.address(), &["-c", &script], SIZE, &[]);
+        terminal.shows(" 0 online ");
+        stop(&terminal);
+        terminal.shows("as it was");
+        assert!(terminal.is_given_back());
+        terminal.press("\r");
+        terminal.waits_for(|text| text.contains(" 0 online ") && !text.contains("as it was"));
+        terminal.press("q");
+        assert_eq!(terminal.ends(), 0);
+        assert!(terminal.is_given_back());
+    }
+}
+
+#[test]
+fn a_watch_that_nobody_could_make_go_on_is_not_suspended() {
+    let memcached = Memcached::start();
+    let mut terminal = watch(&memcached, &[]);
+    terminal.shows(" 0 online ");
+    terminal.signal("TSTP");
+    terminal.press("\x1aq");
+    assert_eq!(terminal.ends(), 0);
 }
 
 #[test]

@@ -28,7 +28,7 @@ const COLUMNS_MIN: usize = 20;
 const HEADINGS: [&str; 2] = ["SEEN      ", "LAST SEEN   "];
 const HEADINGS_OUTAGE: [&str; 2] = ["LAST KNOWN", "            "];
 
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 12] = [
     ("q, Esc", "quit"),
     ("↑↓", "move; also PgUp, PgDn, Home, End, j, k, g, G"),
     ("/", "filter names; Enter keeps it, Esc clears it"),
@@ -38,6 +38,7 @@ const KEYS: [(&str, &str); 11] = [
     ("p, Space", "pause"),
     ("Enter", "inspect the record of the user"),
     ("Ctrl-L", "redraw"),
+    ("Ctrl-Z", "suspend; fg goes on"),
     ("Ctrl-C", "quit, with exit code 130"),
     ("?, h", "this list"),
 ];

@@ -268,6 +268,10 @@ impl Live<'_> {
             }
             // xterm moves lines up when it gets lower.
             Input::Resized => self.screen.redraw(),
+            #[cfg(unix)]
+            Input::Suspended => self.screen.suspend(|| {
+                let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP);
+            }),
             Input::Continued => self.screen.reset(),
             Input::Ended(code) => self.code = Some(code),
         }

@@ -48,6 +48,20 @@ impl Screen {
         (usize::from(columns), usize::from(lines))
     }
 
+    /// Gives the terminal back, and takes it again when the process goes on after `stop`.
+    #[cfg(unix)]
+    pub(super) fn suspend(&mut self, stop: impl FnOnce()) {
+        use rustix::process::{getpgrp, getsid};
+        // No shell could make it go on; the system ignores SIGTSTP then too.
+        if getsid(None).is_ok_and(|session| session == getpgrp()) {
+            return;
+        }
+        give_back();
+        stop();
+        TAKEN.store(true, Ordering::SeqCst);
+        self.reset();
+    }
+
     /// Takes the terminal again, and draws everything again.
     pub(super) fn reset(&mut self) {
         // A shell has set the terminal for itself meanwhile; without the first the second does nothing.

@@ -20,6 +20,9 @@ pub(super) enum Input {
     Resized,
     /// The record of a user, as it is shown.
     Pane(String, Vec<String>),
+    /// The process is to be suspended.
+    #[cfg(unix)]
+    Suspended,
     /// The process was suspended, and goes on.
     #[cfg_attr(not(unix), expect(dead_code, reason = "a signal"))]
     Continued,
@@ -59,13 +62,14 @@ pub(super) fn start(watch: Watch) -> io::Result<(Sender, Receiver<Input>)> {
 #[cfg(unix)]
 fn signals(sender: Sender) -> io::Result<()> {
     use signal_hook::{
-        consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM},
+        consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
         iterator::Signals,
     };
-    let mut signals = Signals::new([SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    let mut signals = Signals::new([SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP])?;
     spawn(move || {
         for signal in signals.forever() {
             let input = match signal {
+                SIGTSTP => Input::Suspended,
                 SIGCONT => Input::Continued,
                 // As a shell has it.
                 signal => Input::Ended(u8::try_from(128 + signal).unwrap_or(u8::MAX)),

@@ -12,6 +12,12 @@ impl Live<'_> {
         match key.code {
             KeyCode::Char('c') if control => self.code = Some(Exit::INTERRUPTED),
             KeyCode::Char('l') if control => self.screen.reset(),
+            // The other processes of the shell's job too, which would wait for this one.
+            #[cfg(unix)]
+            KeyCode::Char('z') if control => self.screen.suspend(|| {
+                use rustix::process::{Signal, kill_current_process_group};
+                let _ = kill_current_process_group(Signal::STOP);
+            }),
             _ if control => {}
             code if self.ui.typing => self.ui.type_filter(code),
             KeyCode::Char('q') => self.code = Some(Exit::DONE),
