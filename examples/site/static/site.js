@@ -99,7 +99,7 @@ function tick() {
   $("act").hidden = !act;
   document.title = `(${lost ? "?" : (numbers.online ?? "?")}) Who is online`;
   $("icon").href = `/favicon${lost || !numbers.complete ? "-unknown" : ""}.svg`;
-  say($("as-of"), clock(at));
+  say($("as-of"), clock(paused?.at ?? at));
   if (paused) return;
   say($("online-note"), lost ? `as of ${clock(at)}` : remark());
   if (!lost) for (const row of $("users").rows) say(row.cells[2], seen(rows.get(row.dataset.user)));
@@ -408,7 +408,8 @@ function pollInstead() {
 // The site does not answer: what is shown is as old as its last word.
 function lose() {
   if (!lost) {
-    [lost, paused] = [true, null];
+    lost = true;
+    resume(); // With the time of its last word goes what it said then.
     tick();
   }
   const closed = source.readyState === EventSource.CLOSED || Date.now() - heard > SILENCE;

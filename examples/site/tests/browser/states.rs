@@ -239,6 +239,33 @@ async fn rows_stand_still_under_the_pointer_and_what_is_paused_says_so() {
     window.close().await;
 }
 
+#[tokio::test]
+async fn a_paused_page_that_loses_the_site_shows_what_is_as_old_as_it_says() {
+    let memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    tracker.seen("alice").unwrap();
+    let mut site = Site::start(&[("LAST_SEEN_SERVERS", &memcached.address())]);
+    let driver = Driver::start();
+    let window = driver.window().await;
+    window.open(&site.url("/")).await;
+    window.says("#indicator", "Live").await;
+    window.lists(&["alice"]).await;
+    window.click("#act").await;
+    tracker.seen("bob").unwrap();
+    let note = "return document.getElementById('note').textContent";
+    window.until("a change", note, |note| note.as_str().unwrap().ends_with(" · 1 change")).await;
+    // On paper too it is as old as what is shown.
+    let paused = window.run("return document.getElementById('as-of').textContent").await;
+    window.says("#note", &format!("at {} · 1 change", paused.as_str().unwrap())).await;
+    window.lists(&["alice"]).await;
+    site.kill();
+    window.says("#indicator", "Reconnecting…").await;
+    // With the time of the last update goes what it said.
+    assert_eq!(window.text_of("#online").await, "2");
+    window.lists(&["bob", "alice"]).await;
+    window.close().await;
+}
+
 #[test]
 fn the_plot_outlives_a_restart_of_the_site() {
     let folder = Folder::create();
