@@ -371,15 +371,16 @@ wear(THEMES.includes(localStorage.theme) ? localStorage.theme : "system");
 // --- The site ----------------------------------------------------------------
 
 let source = null;
-let tried = 0;
+let quiet = 0; // since when the stream has brought nothing
 // A poll takes over where events cannot pass, as behind a proxy that holds them back.
 let polling = null;
 
 function connect() {
   source?.close();
-  tried = Date.now();
+  quiet = Date.now();
   source = new EventSource(`/events?${parameters()}`);
   source.onmessage = (event) => {
+    quiet = Date.now();
     clearTimeout(fallbackTimer);
     clearInterval(polling);
     polling = null;
@@ -407,15 +408,16 @@ function pollInstead() {
 
 // The site does not answer: what is shown is as old as its last word.
 function lose() {
-  if (!lost) {
-    lost = true;
-    resume(); // With the time of its last word goes what it said then.
-    tick();
-  }
-  const closed = source.readyState === EventSource.CLOSED || Date.now() - heard > SILENCE;
-  if (closed && Date.now() - tried > SILENCE) connect();
+  if (lost) return;
+  lost = true;
+  resume(); // With the time of its last word goes what it said then.
+  tick();
 }
 
 const fallbackTimer = setTimeout(pollInstead, 5000);
 connect();
-setInterval(tick, 1000);
+setInterval(() => {
+  // A stream that was refused is closed for good, and one whose connection has died stays silent.
+  if (Date.now() - quiet > SILENCE) connect();
+  tick();
+}, 1000);

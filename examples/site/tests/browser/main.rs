@@ -5,7 +5,9 @@
 #![allow(unreachable_pub, reason = "a test binary has no public API")]
 
 mod asked;
+mod behind;
 mod pictures;
+mod proxy;
 mod site;
 mod states;
 mod window;

@@ -49,6 +49,10 @@ impl Site {
         assert!(status.unwrap().success());
     }
 
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -251,7 +251,7 @@ async fn a_paused_page_that_loses_the_site_shows_what_is_as_old_as_it_says() {
     window.says("#indicator", "Live").await;
     window.lists(&["alice"]).await;
     window.click("#act").await;
-    tracker.seen("bob").unwrap();
+    tracker.seen("adam").unwrap();
     let note = "return document.getElementById('note').textContent";
     window.until("a change", note, |note| note.as_str().unwrap().ends_with(" · 1 change")).await;
     // On paper too it is as old as what is shown.
@@ -262,7 +262,7 @@ async fn a_paused_page_that_loses_the_site_shows_what_is_as_old_as_it_says() {
     window.says("#indicator", "Reconnecting…").await;
     // With the time of the last update goes what it said.
     assert_eq!(window.text_of("#online").await, "2");
-    window.lists(&["bob", "alice"]).await;
+    window.lists(&["adam", "alice"]).await;
     window.close().await;
 }
 
