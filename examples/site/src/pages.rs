@@ -97,10 +97,12 @@ pub(crate) async fn events(
     State(site): State<Site>,
     Asked(query): Asked<Query>,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> ([(&'static str, &'static str); 1], Sse<impl Stream<Item = Result<Event, Infallible>>>) {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let feed = Feed::new(site, query, last.unwrap_or_default());
-    Sse::new(stream::unfold(feed, |mut feed| async { Some((Ok(feed.next().await?), feed)) }))
+    let events = stream::unfold(feed, |mut feed| async { Some((Ok(feed.next().await?), feed)) });
+    // nginx holds an answer back until its buffer is full, unless the answer says otherwise.
+    ([("x-accel-buffering", "no")], Sse::new(events))
 }
 
 pub(crate) async fn style() -> impl IntoResponse {

@@ -3,7 +3,8 @@
 const PAGE = 50;
 const WORDS = { online: "Online", offline: "Offline", unknown: "Unknown" };
 const RANK = { online: 0, unknown: 1, offline: 2 };
-// The site sends something every five seconds. After this much silence it is unavailable.
+// The site sends something every five seconds. After this much silence it is polled, and then unavailable.
+const QUIET = 6_000;
 const SILENCE = 12_000;
 
 const $ = (id) => document.getElementById(id);
@@ -381,7 +382,6 @@ function connect() {
   source = new EventSource(`/events?${parameters()}`);
   source.onmessage = (event) => {
     quiet = Date.now();
-    clearTimeout(fallbackTimer);
     clearInterval(polling);
     polling = null;
     take(JSON.parse(event.data));
@@ -414,9 +414,9 @@ function lose() {
   tick();
 }
 
-const fallbackTimer = setTimeout(pollInstead, 5000);
 connect();
 setInterval(() => {
+  if (Date.now() - quiet > QUIET) pollInstead();
   // A stream that was refused is closed for good, and one whose connection has died stays silent.
   if (Date.now() - quiet > SILENCE) connect();
   tick();

@@ -142,6 +142,8 @@ fn what_is_typed_is_checked_and_a_post_from_elsewhere_is_refused() {
     let policy = "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self';";
     assert!(page.to_lowercase().contains(policy), "{page}");
     assert!(!page.contains("<script>") && !page.contains("style="), "{page}");
+    // Events are not held back by a proxy that can be asked not to.
+    site.events_as("").wait_for("x-accel-buffering: no");
 }
 
 #[test]
