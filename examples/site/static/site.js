@@ -382,28 +382,25 @@ function connect() {
   source = new EventSource(`/events?${parameters()}`);
   source.onmessage = (event) => {
     quiet = Date.now();
-    clearInterval(polling);
     polling = null;
     take(JSON.parse(event.data));
   };
-  source.onerror = pollInstead;
+  source.onerror = poll;
 }
 
 async function poll() {
-  const query = parameters();
-  try {
-    const answer = await fetch(`/state?${query}`, { cache: "no-store", signal: AbortSignal.timeout(5000) });
-    if (answer.ok && query === parameters()) take(await answer.json());
-    else if (!answer.ok) lose();
-  } catch {
-    lose();
-  }
-}
-
-function pollInstead() {
   if (polling) return;
-  polling = setInterval(poll, 3000);
-  poll();
+  const mine = (polling = {});
+  while (polling === mine) {
+    const query = parameters();
+    const asking = fetch(`/state?${query}`, { cache: "no-store", signal: AbortSignal.timeout(5000) });
+    const update = await asking.then((answer) => (answer.ok ? answer.json() : null)).catch(() => null);
+    // An event has come since, which is newer.
+    if (polling !== mine) return;
+    if (!update) lose();
+    else if (query === parameters()) take(update);
+    await new Promise((done) => setTimeout(done, 3000));
+  }
 }
 
 // The site does not answer: what is shown is as old as its last word.
@@ -416,7 +413,7 @@ function lose() {
 
 connect();
 setInterval(() => {
-  if (Date.now() - quiet > QUIET) pollInstead();
+  if (Date.now() - quiet > QUIET) poll();
   // A stream that was refused is closed for good, and one whose connection has died stays silent.
   if (Date.now() - quiet > SILENCE) connect();
   tick();
