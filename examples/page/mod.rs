@@ -31,7 +31,17 @@ pub(crate) fn table(users: &BTreeSet<String>, presences: Vec<Result<Presence>>) 
     format!("<tr><th>User<th>Last seen<th>Online\n{rows}")
 }
 
-/// The whole page. It asks for the table again every two seconds.
+/// Asks for the table again every two seconds, and says so if the site does not answer: what is old must not look current.
+const SCRIPT: &str = "for (;;) {
+  await new Promise(done => setTimeout(done, 2000));
+  const asked = fetch('/poll', { signal: AbortSignal.timeout(5000) });
+  const table = await asked.then(answer => answer.ok && answer.text()).catch(() => false);
+  if (table) who.innerHTML = table;
+  who.style.opacity = table ? 1 : .5;
+  silent.hidden = table;
+}";
+
+/// The whole page.
 pub(crate) fn whole(user: Option<&str>, table: &str) -> String {
     let form = match user {
         Some(user) => format!(
@@ -44,9 +54,8 @@ pub(crate) fn whole(user: Option<&str>, table: &str) -> String {
     };
     format!(
         "<!doctype html><meta charset=utf-8><link rel=icon href=data:,><title>Who is here</title>\n\
-         {form}\n<table id=who>\n{table}</table>\n\
-         <script>setInterval(async () => {{\n\
-         who.innerHTML = await (await fetch('/poll')).text()\n}}, 2000)</script>\n"
+         {form}\n<p id=silent role=status hidden>The site does not answer. This is what it said last.</p>\n\
+         <table id=who>\n{table}</table>\n<script type=module>{SCRIPT}</script>\n"
     )
 }
 

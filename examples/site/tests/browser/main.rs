@@ -6,6 +6,9 @@
 
 mod asked;
 mod behind;
+mod example;
+#[path = "../../../page/mod.rs"]
+mod page;
 mod pictures;
 mod proxy;
 mod site;

@@ -77,7 +77,8 @@ impl Paths {
         }
         let path = head.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
         if self.way(&path) == Way::Refuse {
-            return client.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return client
+                .write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }
         let mut server = TcpStream::connect(site)?;
         server.write_all(head.replacen("Connection: keep-alive", "Connection: close", 1).as_bytes())?;
