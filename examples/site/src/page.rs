@@ -70,7 +70,7 @@ impl Page {
             Known::Partial | Known::Rereading => format!("{} unknown", numbers.counts.unknown),
             Known::Outage => match numbers.summary.online_last_known {
                 Some(Counted { count, at }) => format!("{count} at {}", clock(at)),
-                None => "no server has answered yet".to_owned(),
+                None => "no complete count yet".to_owned(),
             },
         }
     }

@@ -122,17 +122,16 @@ impl PresenceState {
     fn apply(&self, change: &Change) {
         let mut state = self.write();
         match change {
-            Change::ServerDown { error, .. } => {
-                eprintln!("{error}");
-                if state.roster.is_complete() {
-                    let (count, at) = (state.roster.online(), Utc::now().timestamp());
-                    state.last_known = Some(Counted { count, at });
-                }
-            }
+            Change::ServerDown { error, .. } => eprintln!("{error}"),
             Change::Ready { .. } => state.ready = true,
             _ => {}
         }
+        let (complete, count) = (state.roster.is_complete(), state.roster.online());
         state.roster.apply(change);
+        // By an outage, or by lost updates.
+        if complete && !state.roster.is_complete() {
+            state.last_known = Some(Counted { count, at: Utc::now().timestamp() });
+        }
         drop(state);
         self.tell();
     }

@@ -172,7 +172,7 @@ impl Numbers {
             _ if self.found > 0 => return None,
             (Known::Loading, _) => return None,
             (Known::Outage, _) if counts.all == 0 => {
-                "No server has answered yet, so nobody is known. Is memcached running there? It is tried again and again."
+                "No server answers, and nobody is known. Is memcached running there? It is tried again and again."
                     .to_owned()
             }
             _ if counts.all == 0 && self.summary.in_memory => {

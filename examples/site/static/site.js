@@ -109,7 +109,7 @@ function tick() {
 function remark() {
   if (numbers.known === "loading") return "";
   const { online, online_last_known: was } = numbers;
-  if (online === null) return was ? `${was.count} at ${clock(was.at)}` : "no server has answered yet";
+  if (online === null) return was ? `${was.count} at ${clock(was.at)}` : "no complete count yet";
   if (!numbers.complete) return `${numbers.counts.unknown} unknown`;
   const before = samples.findLast(([sample]) => sample <= at - 300);
   if (!before?.[2] || before[0] < at - 330) return "";

@@ -146,14 +146,30 @@ async fn a_site_that_starts_in_an_outage_says_what_to_look_at() {
     window.open(&site.url("/")).await;
     window.says("#indicator", "memcached is down since …").await;
     window.says("#online", "unknown").await;
-    window.says("#online-note", "no server has answered yet").await;
-    window
-        .says("#empty", "No server has answered yet, so nobody is known. Is memcached running there?…")
-        .await;
+    window.says("#online-note", "no complete count yet").await;
+    window.says("#empty", "No server answers, and nobody is known. Is memcached running there?…").await;
     is_accessible(&window).await;
     memcached.restart();
     window.says("#indicator", "Live…").await;
     window.says("#empty", "Nobody has been seen yet. …").await;
+    window.close().await;
+}
+
+#[tokio::test]
+async fn what_a_server_has_answered_is_not_denied_because_another_never_did() {
+    let (mut answers, mut never) = (Memcached::start(), Memcached::start());
+    never.kill();
+    let site = Site::start(&[("LAST_SEEN_SERVERS", &format!("{},{}", answers.address(), never.address()))]);
+    let driver = Driver::start();
+    let window = driver.window().await;
+    window.open(&site.url("/")).await;
+    window.says("#indicator", "1 of 2 servers down since …").await;
+    window.says("#online", "≥ 0").await;
+    answers.kill();
+    window.says("#indicator", "all 2 servers are down since …").await;
+    window.says("#online-note", "no complete count yet").await;
+    window.says("#empty", "No server answers, and nobody is known. …").await;
+    assert!(site.get("/").contains(r#"<dd id="online-note">no complete count yet</dd>"#));
     window.close().await;
 }
 
