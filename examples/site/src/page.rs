@@ -44,10 +44,9 @@ impl Page {
     }
 
     fn headline(&self) -> String {
-        let summary = &self.view.numbers.summary;
+        let (summary, about) = (&self.view.numbers.summary, self.view.numbers.about);
         match (summary.online, summary.known) {
-            (Some(online), _) if summary.complete => online.to_string(),
-            (Some(online), _) => format!("≥ {online}"),
+            (Some(online), _) => format!("{about}{online}"),
             (None, Known::Loading) => "–".to_owned(),
             (None, _) => "unknown".to_owned(),
         }
@@ -101,7 +100,8 @@ impl Page {
 
     /// Value, word, count and whether it is chosen.
     fn chips(&self) -> [(&'static str, &'static str, String, bool); 4] {
-        let (counts, summary) = (self.view.numbers.counts, &self.view.numbers.summary);
+        let (counts, about) = (self.view.numbers.counts, self.view.numbers.about);
+        let online = self.view.numbers.summary.online;
         [
             ("all", "All", counts.all, Show::All),
             ("online", "Online", counts.online, Show::Online),
@@ -110,8 +110,8 @@ impl Page {
         ]
         .map(|(value, word, count, show)| {
             let count = match show {
-                Show::Online | Show::Offline if summary.online.is_none() => "?".to_owned(),
-                Show::Online | Show::Offline if !summary.complete => format!("≥ {count}"),
+                Show::Online | Show::Offline if online.is_none() => "?".to_owned(),
+                Show::Online | Show::Offline => format!("{about}{count}"),
                 _ => count.to_string(),
             };
             (value, word, count, self.query.show == show)

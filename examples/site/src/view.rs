@@ -153,6 +153,8 @@ pub(crate) struct Numbers {
     #[serde(flatten)]
     pub(crate) summary: Summary,
     pub(crate) counts: Counts,
+    /// What goes before a count of who is online or offline.
+    pub(crate) about: &'static str,
     /// How many are found; `rows` has the first of them.
     pub(crate) found: usize,
     /// How many more were offline for so long that they are not among them.
@@ -207,6 +209,7 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(state: &State, query: &Query, after: i64, at: i64) -> Self {
         let (mut counts, mut older, mut found) = (Counts::default(), 0, Vec::new());
+        let mut of_an_outage = false;
         let folded = query.q.to_lowercase();
         for user in state.roster.iter() {
             // Whose record is gone is nobody to show.
@@ -214,6 +217,7 @@ impl View {
                 continue;
             }
             counts.all += 1;
+            of_an_outage |= user.status != user.last_known;
             match user.status {
                 Status::Online => counts.online += 1,
                 Status::Offline => counts.offline += 1,
@@ -237,7 +241,13 @@ impl View {
         found.sort_unstable_by(|a, b| query.compare(a, b));
         let rows = found.iter().map(Row::new).collect();
         let summary = Summary::new(state);
-        let mut numbers = Numbers { summary, counts, found: length, older, empty: None };
+        let about = match summary.known {
+            Known::Live => "",
+            // A lost update may be a sign-out.
+            Known::Rereading if !of_an_outage => "about ",
+            _ => "≥ ",
+        };
+        let mut numbers = Numbers { summary, counts, about, found: length, older, empty: None };
         numbers.empty = numbers.empty(query);
         let (history, last_sample) = (state.history.after(after), state.history.last().unwrap_or_default());
         Self { at, numbers, rows, history, last_sample }

@@ -117,7 +117,7 @@ function remark() {
 }
 
 const headline = () =>
-  numbers.online === null ? (numbers.known === "loading" ? "–" : "unknown") : (numbers.complete ? "" : "≥ ") + numbers.online;
+  numbers.online === null ? (numbers.known === "loading" ? "–" : "unknown") : numbers.about + numbers.online;
 
 let said = { at: 0, text: "" };
 
@@ -128,8 +128,8 @@ function draw(sorted) {
   say($("servers"), numbers.known === "loading" ? "–" : numbers.in_memory ? "this process" : up);
   say($("servers-note"), !down[0] ? "" : numbers.total > 1 ? `${down[0].name}: ${down[0].error}` : down[0].error);
   for (const [name, count] of Object.entries(numbers.counts)) {
-    const sure = numbers.complete || name === "all" || name === "unknown";
-    say($(`count-${name}`), sure ? String(count) : numbers.online === null ? "?" : `≥ ${count}`);
+    const sure = name === "all" || name === "unknown";
+    say($(`count-${name}`), sure ? String(count) : numbers.online === null ? "?" : numbers.about + count);
   }
   const counted = [...samples, [at, numbers.online]].filter(([, count]) => count !== null);
   const peak = counted.reduce((peak, sample) => (sample[1] > peak[1] ? sample : peak), counted[0]);

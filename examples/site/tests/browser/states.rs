@@ -1,6 +1,11 @@
 //! What the page shows as true, and when.
 
-use last_seen_tests::{Fault, Folder, Memcached, Proxy, eventually, ms, secs};
+use std::{
+    io::{BufRead, BufReader, Write, copy},
+    net::{Shutdown, TcpStream},
+};
+
+use last_seen_tests::{Fake, Fault, Folder, Memcached, Proxy, eventually, ms, secs};
 
 use crate::{
     site::Site,
@@ -170,6 +175,50 @@ async fn what_a_server_has_answered_is_not_denied_because_another_never_did() {
     window.says("#online-note", "no complete count yet").await;
     window.says("#empty", "No server answers, and nobody is known. …").await;
     assert!(site.get("/").contains(r#"<dd id="online-note">no complete count yet</dd>"#));
+    window.close().await;
+}
+
+#[tokio::test]
+async fn after_lost_updates_a_count_is_no_lower_bound() {
+    let mut memcached = Memcached::start();
+    let tracker = memcached.tracker();
+    tracker.seen("alice").unwrap();
+    // Its log says of bob and carol that it has lost updates.
+    let target = memcached.address();
+    let lossy = Fake::start(move |client| {
+        let server = TcpStream::connect(&target).unwrap();
+        let (mut asked, mut asks) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || drop((copy(&mut asked, &mut asks), asks.shutdown(Shutdown::Both))));
+        for line in BufReader::new(server).split(b'\n').map_while(Result::ok) {
+            let text = String::from_utf8_lossy(&line);
+            let is_lost =
+                text.starts_with("ts=") && ["seen_bob ", "seen_carol "].iter().any(|key| text.contains(key));
+            let line = if is_lost { b"skipped=17\r" } else { &*line };
+            if (&client).write_all(&[line, b"\n"].concat()).is_err() {
+                break;
+            }
+        }
+        let _ = client.shutdown(Shutdown::Both);
+    });
+    let site = Site::start(&[("LAST_SEEN_SERVERS", &lossy.address())]);
+    let driver = Driver::start();
+    let window = driver.window().await;
+    window.open(&site.url("/")).await;
+    window.says("#indicator", "Live").await;
+    window.says("#online", "1").await;
+    tracker.seen("bob").unwrap();
+    window.says("#online", "about 1").await;
+    window.says("#indicator", "Reading all users again…").await;
+    window.says("#count-online", "about 1").await;
+    is_accessible(&window).await;
+    assert!(site.get("/").contains(r#"<dd id="online">about 1</dd>"#));
+    window.says("#online", "2").await;
+    window.says("#indicator", "Live").await;
+    // The last count that was complete is from before the loss.
+    tracker.seen("carol").unwrap();
+    window.says("#online", "about 2").await;
+    memcached.kill();
+    window.says("#online-note", "2 at …").await;
     window.close().await;
 }
 
