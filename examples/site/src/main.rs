@@ -4,6 +4,9 @@
 //! other program that shares it, those of a Django site among them (`LAST_SEEN_FORMAT=django`,
 //! `LAST_SEEN_KEY_PREFIX=:1:seen_` and `LAST_SEEN_TIME_ZONE`). Stop memcached, and the page says that it does not know.
 //! With `SITE_HISTORY=FILE` the plot outlives a restart of the site.
+//!
+//! Everyone who opens the page sees all names, the servers' addresses, the key prefix and the errors, signed in or not. Let
+//! only those who may see them reach `/`, `/events` and `/state`.
 
 mod feed;
 mod guard;
