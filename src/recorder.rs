@@ -193,11 +193,13 @@ impl Recorder {
     /// busy 2 s later.
     pub fn close(&self) -> Result<()> {
         self.handle.queue.close();
-        match self.handle.command(Command::Close) {
+        let closed = self.handle.command(Command::Close);
+        let waited = self.handle.wait();
+        match closed {
             Err(Error::Closed) => {}
             closed => closed?,
         }
-        if let Err(RecvTimeoutError::Timeout) = self.handle.wait() {
+        if let Err(RecvTimeoutError::Timeout) = waited {
             let told = "the hook has not had all its events yet";
             return Err(Error::system(io::Error::new(io::ErrorKind::TimedOut, told)));
         }

@@ -92,3 +92,17 @@ fn closing_tells_of_a_hook_that_does_not_end() {
     drop(hold);
     within(secs(2), || recorder.close().unwrap());
 }
+
+#[test]
+fn closing_waits_for_the_hook_when_the_last_write_has_failed_too() {
+    let (calls, called) = mpsc::channel();
+    let tracker = by_hand(Settings::default().with_servers(["127.0.0.1:1"]));
+    let recorder = Recorder::with_hook(tracker.clone(), move |events| {
+        std::thread::sleep(ms(300));
+        calls.send(events.len()).unwrap();
+    });
+    recorder.seen("alice");
+    tracker.sign_out("bob").unwrap_err();
+    recorder.close().unwrap_err();
+    assert_eq!(called.try_recv(), Ok(1), "the sign-out");
+}
