@@ -319,7 +319,7 @@ impl Queue {
     /// older.
     pub(crate) fn retry(&self, ended: Ended, until: DateTime<Utc>) {
         let mut unfinished = lock(&self.unfinished);
-        if unfinished.len() < self.capacity {
+        if unfinished.len() < self.capacity && !self.ended.load(Ordering::Relaxed) {
             unfinished.push((ended, until));
         }
     }
@@ -538,13 +538,17 @@ mod tests {
     fn sign_outs_after_the_last_flush_take_no_memory() {
         let queue = Queue::new(10, Duration::from_secs(300));
         let key = Key::new("seen_", "alice").unwrap();
-        let ended = || {
-            queue.cancel(&key, Kind::SignedOut, Utc::now());
-            queue.shards.iter().map(|shard| lock(shard).ended.len()).sum::<usize>()
+        let kept = || {
+            let ended = Ended { key: key.clone(), kind: Kind::SignedOut, at: Utc::now() };
+            queue.cancel(&key, ended.kind, ended.at);
+            queue.retry(ended.clone(), ended.at);
+            let ended: usize = queue.shards.iter().map(|shard| lock(shard).ended.len()).sum();
+            ended + lock(&queue.unfinished).len()
         };
-        assert_eq!(ended(), 1);
+        assert_eq!(kept(), 2);
         queue.take();
+        queue.take_unfinished();
         queue.end();
-        assert_eq!(ended(), 0);
+        assert_eq!(kept(), 0);
     }
 }
