@@ -120,14 +120,16 @@ impl<S: Source> Follower<S> {
 
     /// Reports that the server is down: once, and again if the kind of error changes or users have been reported since.
     fn report_down(&mut self, error: Error) {
+        // What was read before the error is reported first, so that it is unknown afterwards.
+        let mut changes = self.ledger.take_changes();
         self.ledger.reset();
         self.phase = Phase::Down;
         let kind = error.kind();
         let reported = self.down.is_some_and(|(_, reported)| reported == Some(kind));
         self.down = Some((self.down.map_or_else(Instant::now, |(since, _)| since), Some(kind)));
-        if !reported {
-            let change = Change::ServerDown { server: self.ledger.server().clone(), error };
-            self.hub.publish(self.place, vec![change], self.phase, 0, false);
+        if !reported || !changes.is_empty() {
+            changes.push(Change::ServerDown { server: self.ledger.server().clone(), error });
+            self.hub.publish(self.place, changes, self.phase, 0, false);
         }
     }
 
@@ -257,14 +259,26 @@ mod tests {
     use std::{io::ErrorKind, thread};
 
     use super::{
-        super::roster::{Roster, Status},
+        super::{
+            ledger::BATCH_DELAY,
+            roster::{Roster, Status},
+        },
         *,
     };
 
-    /// A store that goes down whenever its one user has been read, before it is listed.
-    #[derive(Default)]
+    /// A store that goes down again and again.
     struct Brief {
-        was_read: bool,
+        /// How many users it lists; if none, it goes down before it has listed them.
+        listed: u32,
+        /// How many reads it answers before it goes down.
+        limit: usize,
+        reads: usize,
+    }
+
+    impl Brief {
+        fn lost(&self) -> Error {
+            Error::unavailable(self.name(), ErrorKind::ConnectionReset.into())
+        }
     }
 
     impl Source for Brief {
@@ -273,15 +287,16 @@ mod tests {
         }
 
         fn open(&mut self) -> Result<u64> {
-            self.was_read = false;
+            self.reads = 0;
             Ok(0)
         }
 
         fn read_log(&mut self, _: Instant, on_line: &mut dyn FnMut(Line)) -> Result<()> {
-            if self.was_read {
-                return Err(Error::unavailable(self.name(), ErrorKind::ConnectionReset.into()));
+            if self.listed == 0 && self.reads == self.limit {
+                return Err(self.lost());
             }
             on_line(Line::Named(Key::from("seen_alice"), Hint::NONE));
+            thread::sleep(BATCH_DELAY);
             Ok(())
         }
 
@@ -294,11 +309,16 @@ mod tests {
         }
 
         fn list(&mut self) -> Result<Listing> {
-            Ok(Listing::endless())
+            let mut candidates = Candidates::default();
+            (0..self.listed).for_each(|user| candidates.push(&user.to_string(), Hint::NONE));
+            Ok(if self.listed == 0 { Listing::endless() } else { Listing::done(candidates) })
         }
 
         fn read(&mut self, batch: &[PendingRead], now: DateTime<Utc>) -> Result<Vec<Seen>> {
-            self.was_read = true;
+            if self.reads == self.limit {
+                return Err(self.lost());
+            }
+            self.reads += 1;
             Ok(batch.iter().map(|_| Ok(Some(now))).collect())
         }
 
@@ -307,10 +327,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn who_was_read_before_the_server_went_down_again_is_unknown_again() {
+    #[track_caller]
+    fn alice_is_unknown_after_each_outage(source: Brief) {
         let hub = Arc::new(Hub::new(1));
-        let follower = Follower::new(Brief::default(), 0, &hub, Intervals::REAL, &Settings::default());
+        let follower = Follower::new(source, 0, &hub, Intervals::REAL, &Settings::default());
         let thread = thread::spawn(|| follower.run());
         let (mut roster, mut outages, until) =
             (Roster::default(), 0, Instant::now() + Duration::from_secs(20));
@@ -321,9 +341,21 @@ mod tests {
             if let Change::ServerDown { .. } = change {
                 outages += 1;
                 assert_eq!(roster.get("alice").map(|user| user.status), Some(Status::Unknown));
+                assert_eq!(roster.online(), 0);
             }
         }
         hub.close();
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn who_was_read_before_the_server_went_down_again_is_unknown_again() {
+        alice_is_unknown_after_each_outage(Brief { listed: 0, limit: 1, reads: 0 });
+    }
+
+    #[test]
+    fn who_was_read_just_before_the_server_went_down_is_unknown_too() {
+        // A part of the list is read, then alice, and not the next part.
+        alice_is_unknown_after_each_outage(Brief { listed: 3_000, limit: 2, reads: 0 });
     }
 }
