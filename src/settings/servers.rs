@@ -295,7 +295,8 @@ fn decoded(text: &str) -> Result<String, String> {
 pub(super) fn masked(text: &str) -> String {
     let mut addresses: Vec<String> = Vec::new();
     for part in text.split(',') {
-        let is_address = SCHEMES.iter().any(|scheme| part.trim_start().starts_with(scheme));
+        let is_path = part.trim_start().starts_with('/') && !addresses.last().is_some_and(|it| may_go_on(it));
+        let is_address = is_path || SCHEMES.iter().any(|scheme| part.trim_start().starts_with(scheme));
         match addresses.last_mut() {
             // The comma may belong to a password.
             Some(before) if !is_address => *before += &format!(",{part}"),
@@ -304,6 +305,17 @@ pub(super) fn masked(text: &str) -> String {
     }
     let addresses: Vec<_> = addresses.iter().map(|text| masked_address(text)).collect();
     addresses.join(",")
+}
+
+/// Returns whether the address may end in a part of a password.
+fn may_go_on(address: &str) -> bool {
+    let has_password = match address.split_once("://") {
+        Some((_, rest)) => rest.contains(':'),
+        None => {
+            address.rsplit_once(':').is_some_and(|(_, port)| !port.starts_with(|c: char| c.is_ascii_digit()))
+        }
+    };
+    has_password && !address.contains('@')
 }
 
 /// Hides everything between the first colon and the last `@`, and everything after the `=` of an unknown option. A colon
@@ -358,6 +370,7 @@ mod tests {
             ("memcache://a:geh?x=eim@d", "memcache://a:***"),
             // Not a scheme that is known.
             ("a:geheim@c:1", "a:***@c:1"),
+            ("a:geh,/eim@c:1", "a:***@c:1"),
             ("redis://a:geheim@c", "redis:***@c"),
             ("mem_cache://a:geheim@c", "mem_cache:***@c"),
             ("unix://a:geheim@c", "unix://a:***@c"),
@@ -382,6 +395,7 @@ mod tests {
             "a@b",
             "/run/a:b@c",
             "unix:/run/a:b@c,unix:///run/a:b@c,x:1",
+            "x:1,/run/a@1.sock,[::1]:1,/run/a@2.sock",
             "tls://c:1?ca=/a&cert=/b&key=/c&server_name=d&weight=2",
         ] {
             assert_eq!(masked(shown), shown);
