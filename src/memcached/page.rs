@@ -154,7 +154,8 @@ impl Memcached {
         }
     }
 
-    /// Requests the keys of several servers, in rounds of one batch per server. A round takes at most twice the timeout.
+    /// Requests the keys of several servers, in rounds of one batch per server. A round takes at most twice the timeout, or
+    /// two and a half times if a server cannot be reached, another is silent and a third has no free connection.
     fn ask_all<T: Send>(
         &self,
         parts: &mut [Part<'_, T>],
@@ -194,17 +195,20 @@ impl Memcached {
                 exchanges.push(part);
             }
             let ask_one = |part: &mut &mut Part<'_, T>| {
-                let left = (2 * self.patience).saturating_sub(began.elapsed()).as_millis() as u64;
-                let patience = Duration::from_millis(left.div_ceil(2));
+                let left = (2 * self.patience).saturating_sub(began.elapsed()) / 2;
+                // Enough for a server that is up, whatever the others have taken.
+                let patience = left.max(self.patience / 4);
                 run_through(self.ask_one::<Blocking, T>(part, keys, cas, read, patience));
             };
-            in_parallel(&mut long, ask_one, || self.ask_round(turns, exchanges, keys, cas, read));
-            // If there are only more callers than connections, a thread for each part would cost more than it saves.
-            let is_quick = |_: &&mut &mut Part<'_, T>| began.elapsed() < self.patience / 8;
-            let asked = waiting.iter_mut().take_while(is_quick).map(ask_one).count();
-            if let [first, others @ ..] = &mut waiting[asked..] {
-                in_parallel(others, ask_one, || ask_one(first));
-            }
+            in_parallel(&mut long, ask_one, || {
+                self.ask_round(turns, exchanges, keys, cas, read);
+                // If there are only more callers than connections, a thread for each part would cost more than it saves.
+                let is_quick = |_: &&mut &mut Part<'_, T>| began.elapsed() < self.patience / 8;
+                let asked = waiting.iter_mut().take_while(is_quick).map(ask_one).count();
+                if let [first, others @ ..] = &mut waiting[asked..] {
+                    in_parallel(others, ask_one, || ask_one(first));
+                }
+            });
         }
     }
 

@@ -66,8 +66,8 @@ impl Pool {
         self.take_or_wait().ok()
     }
 
-    /// Takes a permit, and waits for one if necessary, first come, first served, except that nobody waits longer than
-    /// [`TURN`] for callers that do not take what is free. Returns `None` if none is free before the deadline.
+    /// Takes a permit, and waits for one if necessary, first come, first served, except that a caller who finds some free
+    /// waits no longer than [`TURN`] for those ahead to take them. Returns `None` if none is free before the deadline.
     pub(super) async fn take<L: Link>(self: &Arc<Self>, until: Instant) -> Option<Taken<L>> {
         match self.take_or_wait() {
             Ok(taken) => Some(taken),
