@@ -196,7 +196,7 @@ impl Memcached {
             }
             let ask_one = |part: &mut &mut Part<'_, T>| {
                 let left = (2 * self.patience).saturating_sub(began.elapsed()) / 2;
-                // Enough for a server that is up, whatever the others have taken.
+                // Enough for a server that is up, even if the others have taken all the time.
                 let patience = left.max(self.patience / 4);
                 run_through(self.ask_one::<Blocking, T>(part, keys, cas, read, patience));
             };
